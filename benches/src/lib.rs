@@ -1,0 +1,1 @@
+//! Support for the benches: workloads from the real capture, peers, reports.

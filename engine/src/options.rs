@@ -1,0 +1,47 @@
+//! Every setting of the engine with unit, default and reason; nothing is unlimited.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalSync {
+    /// After `fdatasync`; one serves all waiting requests.
+    Ack,
+    /// After `write`; `fdatasync` this often.
+    Interval(Duration),
+    /// After `write`; the operating system decides when it reaches the disk.
+    None,
+}
+
+/// Settings of an engine.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory; created when missing.
+    pub path: PathBuf,
+    /// When a write is acknowledged. Default: `Ack`.
+    pub wal_sync: WalSync,
+    /// How far behind the head's newest sample a sample may be, milliseconds. Default: 30 minutes.
+    pub out_of_order_window_ms: i64,
+    /// How far ahead of the clock a sample may be, milliseconds. Default: 10 minutes.
+    pub future_window_ms: i64,
+    /// Age from which blocks are dropped, milliseconds. Default: 15 days; `i64::MAX` keeps everything.
+    pub retention_ms: i64,
+    /// Most series in the head. Default: 10 million.
+    pub series_max: usize,
+}
+
+impl Options {
+    /// Defaults for a data directory.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            wal_sync: WalSync::Ack,
+            out_of_order_window_ms: 30 * 60 * 1000,
+            future_window_ms: 10 * 60 * 1000,
+            retention_ms: 15 * 24 * 3600 * 1000,
+            series_max: 10_000_000,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `marigram` binary: flags, wiring, signals.
+fn main() {}

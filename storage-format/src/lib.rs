@@ -1,0 +1,9 @@
+//! What Marigram's bytes mean: the data model, chunk codecs, WAL records, index and block layout.
+//!
+//! Where it sits: at the bottom. Knows values and bytes; never files, clocks, threads, logging or
+//! protocols. `FORMAT.md` beside this crate is the specification of everything written to disk.
+
+pub mod error;
+pub mod model;
+
+pub use error::{FormatError, FormatErrorKind};

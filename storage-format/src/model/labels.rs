@@ -1,0 +1,245 @@
+//! Label sets: the identity of a series, packed into one shared string.
+//!
+//! Bytes: labels sorted by name, each `[name length: 2 chars][value length: 3 chars][name][value]`, a
+//! length being base-128 digits, lowest first, so that the packing is itself valid UTF-8 and slices need
+//! no checking. Invariants: names unique and ascending, no empty name, no empty value (an empty value
+//! means that the label is absent).
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// The label that holds the metric's name.
+pub const METRIC_NAME: &str = "__name__";
+/// Longest label name that can be represented, in bytes.
+pub const NAME_BYTES_MAX: usize = (1 << 14) - 1;
+/// Longest label value that can be represented, in bytes.
+pub const VALUE_BYTES_MAX: usize = (1 << 21) - 1;
+
+const HEADER: usize = 5;
+
+/// An immutable label set; cloning shares it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Labels(Arc<str>);
+
+impl Labels {
+    /// The set without labels.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Arc::from(""))
+    }
+    /// From pairs in any order; empty values are dropped, of equal names the last wins.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name.as_ref(), value.as_ref());
+        }
+        builder.build()
+    }
+    /// From pairs already ascending by name, unique and without empty values.
+    pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut packed = String::with_capacity(256);
+        for (name, value) in pairs {
+            push_label(&mut packed, name, value);
+        }
+        Self(Arc::from(packed))
+    }
+    /// The pairs, ascending by name.
+    #[must_use]
+    pub fn iter(&self) -> LabelsIter<'_> {
+        LabelsIter { rest: &self.0 }
+    }
+    /// The value of label `name`, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+    /// The metric's name, if it has one.
+    #[must_use]
+    pub fn metric_name(&self) -> Option<&str> {
+        self.get(METRIC_NAME)
+    }
+    /// Number of labels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+    /// Whether there is no label.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// Bytes of the packed form.
+    #[must_use]
+    pub fn packed_len(&self) -> usize {
+        self.0.len()
+    }
+    /// A builder that starts from these labels.
+    #[must_use]
+    pub fn to_builder(&self) -> LabelsBuilder {
+        LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect() }
+    }
+    /// These labels without those for which `drop` is true; shares `self` when none is dropped.
+    #[must_use]
+    pub fn without(&self, mut drop: impl FnMut(&str) -> bool) -> Self {
+        if !self.iter().any(|(n, _)| drop(n)) {
+            return self.clone();
+        }
+        Self::from_sorted(self.iter().filter(|(n, _)| !drop(n)))
+    }
+}
+
+fn push_label(packed: &mut String, name: &str, value: &str) {
+    debug_assert!(name.len() <= NAME_BYTES_MAX && value.len() <= VALUE_BYTES_MAX);
+    let digit = |n: usize, shift: u32| char::from(((n >> shift) & 0x7f) as u8);
+    let (n, v) = (name.len().min(NAME_BYTES_MAX), value.len().min(VALUE_BYTES_MAX));
+    packed.extend([digit(n, 0), digit(n, 7), digit(v, 0), digit(v, 7), digit(v, 14)]);
+    packed.push_str(name);
+    packed.push_str(value);
+}
+
+/// Walks a label set in name order.
+#[derive(Debug, Clone)]
+pub struct LabelsIter<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for LabelsIter<'a> {
+    type Item = (&'a str, &'a str);
+    fn next(&mut self) -> Option<Self::Item> {
+        let [a, b, c, d, e, ..] = self.rest.as_bytes() else { return None };
+        let name_len = usize::from(*a) | usize::from(*b) << 7;
+        let value_len = usize::from(*c) | usize::from(*d) << 7 | usize::from(*e) << 14;
+        let name = &self.rest[HEADER..HEADER + name_len];
+        let value = &self.rest[HEADER + name_len..HEADER + name_len + value_len];
+        self.rest = &self.rest[HEADER + name_len + value_len..];
+        Some((name, value))
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = LabelsIter<'a>;
+    fn into_iter(self) -> LabelsIter<'a> {
+        self.iter()
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// Prometheus' order: pair by pair, name before value; a prefix sorts first.
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// As Prometheus prints a label set: `{a="b", c="d"}`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            if is_legacy_name(name) {
+                write!(f, "{name}={value:?}")?
+            } else {
+                write!(f, "{name:?}={value:?}")?
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`, the label names that need no quotes.
+#[must_use]
+pub fn is_legacy_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Collects labels in any order.
+#[derive(Debug, Clone, Default)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Sets a label; an empty value deletes it.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        if value.is_empty() {
+            return self.delete(name);
+        }
+        match self.pairs.iter_mut().find(|(n, _)| n == name) {
+            Some(pair) => value.clone_into(&mut pair.1),
+            None => self.pairs.push((name.to_owned(), value.to_owned())),
+        }
+        self
+    }
+    /// Deletes a label.
+    pub fn delete(&mut self, name: &str) -> &mut Self {
+        self.pairs.retain(|(n, _)| n != name);
+        self
+    }
+    /// The value set for `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+    /// The label set.
+    #[must_use]
+    pub fn build(mut self) -> Labels {
+        self.pairs.sort_unstable();
+        Labels::from_sorted(self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_pairs_sorted_and_drops_empty_values() {
+        let labels = Labels::from_pairs([("job", "a"), ("__name__", "up"), ("x", ""), ("ü", "é")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("__name__", "up"), ("job", "a"), ("ü", "é")]);
+        assert_eq!(labels.get("job"), Some("a"));
+        assert_eq!(labels.to_string(), r#"{__name__="up", job="a", "ü"="é"}"#);
+    }
+
+    #[test]
+    fn orders_like_prometheus() {
+        let a = Labels::from_pairs([("a", "bb")]);
+        let b = Labels::from_pairs([("a", "c")]);
+        let c = Labels::from_pairs([("a", "bb"), ("b", "1")]);
+        assert!(a < b && a < c && c < b);
+    }
+
+    #[test]
+    fn long_values_survive() {
+        let long = "v".repeat(300_000);
+        let labels = Labels::from_pairs([("a", long.as_str()), ("b", "x")]);
+        assert_eq!(labels.get("a"), Some(long.as_str()));
+        assert_eq!(labels.get("b"), Some("x"));
+    }
+}

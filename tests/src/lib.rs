@@ -1,0 +1,1 @@
+//! Support for the behaviour tests: real peers, generators, oracles.
