@@ -1,6 +1,6 @@
 //! The engine's door: open, append, snapshot, flush, close.
 
-use crate::{Error, Options, Snapshot, snapshot::Series};
+use crate::{Error, Options, SeriesEntry, Snapshot, Ticket, WriteBatch, snapshot::Series};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage_format::model::{Labels, Samples, Timestamp};
@@ -73,6 +73,9 @@ pub struct AppendOutcome {
     pub rejected_count: u64,
     /// The first few of them.
     pub rejected: Vec<Rejected>,
+    /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are
+    /// in `rejected_count`.
+    pub invalid_series: Vec<String>,
 }
 
 /// Numbers about the engine, for `/metrics` and the status pages.
@@ -119,6 +122,41 @@ impl Engine {
             outcome.accepted += samples.len() as u64;
         }
         Ok(outcome)
+    }
+    /// Stores a decoded batch: the samples are visible when this returns and durable when the ticket says
+    /// so; acknowledge only then. `resolve` is asked for the labels of a series whose key is new; its error
+    /// (a sentence for the sender) rejects that series alone.
+    ///
+    /// # Errors
+    /// When writes are refused as a whole (`ReadOnly`, `Closed`).
+    pub fn append_batch(
+        &self,
+        batch: &WriteBatch,
+        resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
+    ) -> Result<(AppendOutcome, Ticket), Error> {
+        let (mut rows, mut floats, mut histograms) = (Vec::new(), 0, 0);
+        let mut invalid = Vec::new();
+        for entry in &batch.series {
+            let (f, h) = (entry.floats_end as usize, entry.histograms_end as usize);
+            match resolve(entry) {
+                Ok(labels) => {
+                    let samples = Samples {
+                        timestamps: batch.timestamps[floats..f].to_vec(),
+                        values: batch.values[floats..f].to_vec(),
+                        starts: batch.starts.get(floats..f).unwrap_or_default().to_vec(),
+                        histograms: batch.histograms[histograms..h].to_vec(),
+                    };
+                    rows.push((labels, samples));
+                }
+                Err(why) => invalid.push(why),
+            }
+            (floats, histograms) = (f, h);
+        }
+        let mut outcome = self.append(&rows)?;
+        outcome.invalid_series = invalid;
+        let (ticket, promise) = Ticket::new();
+        promise.complete(Ok(()));
+        Ok((outcome, ticket))
     }
     /// A consistent, immutable view of everything acknowledged so far.
     #[must_use]
