@@ -1,3 +1,13 @@
 //! PromQL: parse, plan, execute over snapshots of the engine.
 //!
 //! Where it sits: between the server and the engine. Never knows HTTP, JSON, files or writing.
+
+mod engine;
+mod error;
+mod options;
+mod value;
+
+pub use engine::QueryEngine;
+pub use error::{ErrorKind, QueryError};
+pub use options::{CancelToken, EngineOptions, Features, QueryParams};
+pub use value::{MatrixSeries, Point, QueryResult, QueryStats, Value, VectorSample};
