@@ -5,6 +5,7 @@
 mod engine;
 mod error;
 mod options;
+pub mod parse;
 mod value;
 
 pub use engine::QueryEngine;

@@ -1,0 +1,17 @@
+//! PromQL text in, syntax tree with positions out, and back.
+//!
+//! Where it sits: at the entrance of the query crate; knows the language and nothing about data.
+//! Invariants: parsing takes linear time; input longer or deeper than [`Options`] allows is refused
+//! before it can cost anything, so that everything that walks a tree may recurse.
+
+pub mod ast;
+pub mod functions;
+mod options;
+
+pub use ast::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, DurationContext, DurationExpr, DurationKind,
+    DurationOp, Expr, MatrixSelector, NumberLiteral, Paren, Span, StringLiteral, Subquery, Unary, UnaryOp,
+    ValueType, VectorMatching, VectorSelector,
+};
+pub use functions::{Function, FunctionId};
+pub use options::Options;
