@@ -3,6 +3,8 @@
 //! Where it sits: at the bottom. Knows values and bytes; never files, clocks, threads, logging or
 //! protocols. `FORMAT.md` beside this crate is the specification of everything written to disk.
 
+pub mod bytes;
+pub mod chunk;
 pub mod error;
 pub mod model;
 
