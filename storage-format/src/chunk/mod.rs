@@ -6,6 +6,7 @@
 //! hostile bytes: they return [`FormatError`](crate::FormatError), never panic, and allocate for at most
 //! [`MAX_SAMPLES`] samples at a time. `README.md` here tells what was measured, `FORMAT.md` the bytes.
 
+pub mod histogram;
 pub mod starts;
 pub mod timestamps;
 pub mod values;
