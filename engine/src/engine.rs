@@ -71,6 +71,8 @@ pub struct AppendOutcome {
     pub accepted: u64,
     /// Samples not stored.
     pub rejected_count: u64,
+    /// How many of those are histograms; remote write 2.0 answers with the two kinds apart.
+    pub rejected_histograms: u64,
     /// The first few of them.
     pub rejected: Vec<Rejected>,
     /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are
@@ -135,7 +137,7 @@ impl Engine {
         resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
     ) -> Result<(AppendOutcome, Ticket), Error> {
         let (mut rows, mut floats, mut histograms) = (Vec::new(), 0, 0);
-        let mut invalid = Vec::new();
+        let mut refused = AppendOutcome::default();
         for entry in &batch.series {
             let (f, h) = (entry.floats_end as usize, entry.histograms_end as usize);
             match resolve(entry) {
@@ -148,12 +150,15 @@ impl Engine {
                     };
                     rows.push((labels, samples));
                 }
-                Err(why) => invalid.push(why),
+                Err(why) => {
+                    refused.invalid_series.push(why);
+                    refused.rejected_count += (f - floats + h - histograms) as u64;
+                    refused.rejected_histograms += (h - histograms) as u64;
+                }
             }
             (floats, histograms) = (f, h);
         }
-        let mut outcome = self.append(&rows)?;
-        outcome.invalid_series = invalid;
+        let outcome = AppendOutcome { accepted: self.append(&rows)?.accepted, ..refused };
         let (ticket, promise) = Ticket::new();
         promise.complete(Ok(()));
         Ok((outcome, ticket))

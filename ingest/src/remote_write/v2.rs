@@ -1,0 +1,342 @@
+//! `io.prometheus.write.v2.Request`: labels as references into a table of symbols.
+//!
+//! Where it sits: below `remote_write`. Invariants: a series is keyed by the hashes of the symbols it
+//! refers to, in order, so that senders with different tables agree, and each symbol is hashed once a
+//! request; a series with a reference that leads nowhere is refused alone.
+
+use super::metadata::Seen;
+use super::scratch::{SIDE, Scratch, Symbol};
+use super::v1::{metric_type, quick_sample};
+use crate::Error;
+use crate::histogram;
+use crate::labels::{Pairs, quote};
+use crate::limits::{Budget, Limits};
+use crate::wire::{Field, Reader, Value, push_varint};
+use engine::{Metadata, SeriesEntry, WriteBatch, series_key};
+use std::sync::OnceLock;
+use storage_format::model::{Labels, METRIC_NAME};
+
+/// Fills the scratch's columns from its body.
+pub(super) fn decode(
+    scratch: &mut Scratch,
+    limits: &Limits,
+    mut budget: Budget,
+    seen: &Seen,
+) -> Result<(), Error> {
+    let body = std::mem::take(&mut scratch.body);
+    let done = walk(&body, scratch, limits, &mut budget, seen);
+    scratch.body = body;
+    done
+}
+
+fn walk(
+    body: &[u8],
+    scratch: &mut Scratch,
+    limits: &Limits,
+    budget: &mut Budget,
+    seen: &Seen,
+) -> Result<(), Error> {
+    let mut request = Reader::new(body);
+    while let Some(field) = request.field()? {
+        if field.number == 4 {
+            budget.elements(1)?;
+            let text = field.message()?;
+            let (start, len) = (text.at() as u32, (text.end() - text.at()) as u32);
+            scratch.symbols.push(Symbol { start, len, hash: series_key(text.rest()) });
+        }
+    }
+    let mut latest = None;
+    request = Reader::new(body);
+    while let Some(field) = request.field()? {
+        if field.number == 5 {
+            budget.series()?;
+            let told = series(field.message()?, scratch, limits, budget)?;
+            if told.is_some() && told != latest {
+                latest = told;
+                learn(body, scratch, &latest, seen);
+            }
+        }
+    }
+    if !scratch.batch.starts.is_empty() {
+        scratch.batch.starts.resize(scratch.batch.timestamps.len(), 0);
+    }
+    if scratch.batch.timestamps.len() + scratch.batch.histograms.len() > 0
+        && scratch.symbols.first().is_none_or(|s| s.len != 0)
+    {
+        return Err(Error::BadPayload { what: "symbols table that does not start with \"\"", offset: 0 });
+    }
+    Ok(())
+}
+
+/// What a series says about its metric: symbols of name, help and unit, and the kind on the wire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Told {
+    metric: u32,
+    kind: u64,
+    help: u32,
+    unit: u32,
+}
+
+/// The references that name a series: where their varints stand in the body, or in `side` when they came
+/// in pieces.
+#[derive(Debug, Default)]
+struct Refs {
+    start: usize,
+    end: usize,
+    copied_at: Option<usize>,
+}
+
+impl Refs {
+    fn add(&mut self, field: &Field<'_>, whole: Reader<'_>, side: &mut Vec<u8>) -> Result<(), Error> {
+        match field.value {
+            Value::Bytes(packed) if self.start == self.end && self.copied_at.is_none() => {
+                (self.start, self.end) = (packed.at(), packed.end());
+                return Ok(());
+            }
+            Value::Bytes(_) | Value::Varint(_) => {}
+            _ => return field.varint().map(drop),
+        }
+        if self.copied_at.is_none() {
+            self.copied_at = Some(side.len());
+            side.extend_from_slice(whole.slice(self.start, self.end));
+        }
+        match field.value {
+            Value::Bytes(packed) => side.extend_from_slice(packed.rest()),
+            _ => push_varint(side, field.varint()?),
+        }
+        Ok(())
+    }
+    fn bytes<'b>(&self, whole: Reader<'b>, side: &'b [u8]) -> &'b [u8] {
+        match self.copied_at {
+            None => whole.slice(self.start, self.end),
+            Some(at) => &side[at..],
+        }
+    }
+    fn place(&self, side: &[u8]) -> (u32, u32) {
+        match self.copied_at {
+            None => (self.start as u32, (self.end - self.start) as u32),
+            Some(at) => (SIDE + at as u32, (side.len() - at) as u32),
+        }
+    }
+}
+
+/// Reads one series into the columns; returns what it says about its metric.
+fn series(
+    mut message: Reader<'_>,
+    scratch: &mut Scratch,
+    limits: &Limits,
+    budget: &mut Budget,
+) -> Result<Option<Told>, Error> {
+    let whole = message;
+    let (floats, histograms) = (scratch.batch.timestamps.len(), scratch.batch.histograms.len());
+    let (mut refs, mut told, mut refused) = (Refs::default(), None, Vec::new());
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => {
+                refs.add(&field, whole, &mut scratch.side)?;
+                while quick_sample(&mut message, &mut scratch.batch, budget)? {}
+            }
+            2 => {
+                budget.elements(1)?;
+                sample(&field, &mut scratch.batch)?;
+            }
+            3 => {
+                let got = histogram::decode(field.message()?, limits, budget)?;
+                match got.histogram {
+                    Ok(h) => scratch.batch.histograms.push((got.timestamp, got.start, h)),
+                    Err(why) => refused.push((got.timestamp, why)),
+                }
+            }
+            4 => {
+                budget.elements(1)?;
+                exemplar(&field)?;
+                scratch.exemplars += 1;
+            }
+            5 => told = Some(metadata(&field)?),
+            _ => {}
+        }
+    }
+    let (offset, len) = refs.place(&scratch.side);
+    let Scratch { side, symbols, refusals, batch, .. } = scratch;
+    let bytes = refs.bytes(whole, side);
+    let name = || quote_refs(whole, bytes, symbols);
+    for (timestamp, why) in &refused {
+        refusals.add(1, || format!("{why} for series {} at timestamp {timestamp}", name()));
+    }
+    let stored = batch.timestamps.len() - floats + batch.histograms.len() - histograms;
+    let (key, metric) = match key(bytes, symbols) {
+        Ok(key) => key,
+        Err(why) => {
+            batch.timestamps.truncate(floats);
+            batch.values.truncate(floats);
+            batch.starts.truncate(floats);
+            batch.histograms.truncate(histograms);
+            refusals.add(stored, || why);
+            return Ok(None);
+        }
+    };
+    if stored > 0 {
+        batch.end_series(key, offset, len);
+    } else if refused.is_empty() {
+        refusals.add(0, || {
+            format!("TimeSeries must contain at least one sample or histogram for series {}", name())
+        });
+    }
+    Ok(told.zip(metric).map(|(told, metric)| Told { metric, ..told }))
+}
+
+/// The series' key and the symbol of its metric name.
+#[inline]
+fn key(refs: &[u8], symbols: &[Symbol]) -> Result<(u128, Option<u32>), String> {
+    let secret = secret();
+    let (mut refs, mut count, mut key, mut metric) = (Reader::new(refs), 0usize, 0u128, None);
+    let mut name_is_next = false;
+    while !refs.is_empty() {
+        let index = refs.varint().map_err(|e| format!("parsing labels for series: {e}"))?;
+        let Some(symbol) = usize::try_from(index).ok().and_then(|i| symbols.get(i)) else {
+            return Err(format!(
+                "parsing labels for series: labelRefs {count} = {index} outside of symbols table (size {})",
+                symbols.len()
+            ));
+        };
+        if name_is_next {
+            metric = Some(index as u32);
+        }
+        name_is_next = count.is_multiple_of(2) && symbol.hash == secret.metric_name;
+        key = key.wrapping_add(symbol.hash).wrapping_mul(secret.factor);
+        count += 1;
+    }
+    if !count.is_multiple_of(2) {
+        return Err(format!("parsing labels for series: invalid labelRefs length {count}"));
+    }
+    // The upper bits depend on everything before them; tables look at the lower ones too.
+    Ok((key ^ key.rotate_left(64), metric))
+}
+
+struct Secret {
+    /// Factor of the polynomial: random, and 3 modulo 8, so that no power of it is close to 1.
+    factor: u128,
+    metric_name: u128,
+}
+
+fn secret() -> &'static Secret {
+    static SECRET: OnceLock<Secret> = OnceLock::new();
+    SECRET.get_or_init(|| Secret {
+        factor: series_key(b"factor of remote write 2.0 keys") & !7 | 3,
+        metric_name: series_key(METRIC_NAME.as_bytes()),
+    })
+}
+
+fn sample(field: &Field<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
+    let (mut message, mut value, mut timestamp, mut start) = (field.message()?, 0.0, 0, 0);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => value = field.double()?,
+            2 => timestamp = field.int64()?,
+            3 => start = field.int64()?,
+            _ => {}
+        }
+    }
+    if start != 0 {
+        batch.starts.resize(batch.timestamps.len(), 0);
+        batch.starts.push(start);
+    }
+    batch.values.push(value);
+    batch.timestamps.push(timestamp);
+    Ok(())
+}
+
+/// Checks that an exemplar can be read.
+fn exemplar(field: &Field<'_>) -> Result<(), Error> {
+    let mut message = field.message()?;
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => field.each_varint(|_| ())?,
+            2 => drop(field.double()?),
+            3 => drop(field.int64()?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn metadata(field: &Field<'_>) -> Result<Told, Error> {
+    let (mut message, mut told) = (field.message()?, Told { metric: 0, kind: 0, help: 0, unit: 0 });
+    let symbol = |v: u64| u32::try_from(v).unwrap_or(u32::MAX);
+    while let Some(field) = message.field()? {
+        match field.number {
+            1 => told.kind = field.varint()?,
+            3 => told.help = symbol(field.varint()?),
+            4 => told.unit = symbol(field.varint()?),
+            _ => {}
+        }
+    }
+    Ok(told)
+}
+
+/// Keeps what a series says about its metric, unless it is known already. References that lead nowhere
+/// and text that is not UTF-8 count as not said: metadata never costs a sample.
+fn learn(body: &[u8], scratch: &mut Scratch, told: &Option<Told>, seen: &Seen) {
+    let Some(told) = told else { return };
+    let symbol = |i: u32| scratch.symbols.get(i as usize);
+    let hash = |i: u32| symbol(i).map_or(0, |s| s.hash);
+    if told.kind == 0
+        && symbol(told.help).is_none_or(|s| s.len == 0)
+        && symbol(told.unit).is_none_or(|s| s.len == 0)
+    {
+        return;
+    }
+    let factor = secret().factor;
+    let digest = [hash(told.metric), hash(told.help), hash(told.unit)]
+        .into_iter()
+        .fold(u128::from(told.kind), |digest, h| digest.wrapping_mul(factor).wrapping_add(h));
+    if seen.contains(digest) {
+        return;
+    }
+    let text = |i: u32| symbol(i).and_then(|s| std::str::from_utf8(s.of(body)).ok()).unwrap_or_default();
+    let entry = Metadata {
+        metric_type: metric_type(told.kind),
+        unit: text(told.unit).to_owned(),
+        help: text(told.help).to_owned(),
+    };
+    let name = text(told.metric).to_owned();
+    scratch.metadata.push(digest, name, entry);
+}
+
+/// Calls `each` with the pairs that `refs` name, as far as they lead somewhere.
+fn pairs<'a>(
+    body: &'a [u8],
+    refs: &[u8],
+    symbols: &[Symbol],
+    mut each: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut refs = Reader::new(refs);
+    while !refs.is_empty() {
+        let mut next = || {
+            let symbol = refs.varint().ok().and_then(|i| symbols.get(usize::try_from(i).ok()?));
+            symbol
+                .map(|s| s.of(body))
+                .ok_or_else(|| "parsing labels for series: invalid labelRefs".to_owned())
+        };
+        each(next()?, next()?)?;
+    }
+    Ok(())
+}
+
+/// The labels of a series of the batch.
+pub(super) fn labels(scratch: &Scratch, entry: &SeriesEntry, limits: &Limits) -> Result<Labels, String> {
+    let refs = scratch.key_bytes(entry.key_offset, entry.key_len);
+    let mut found = Pairs::new(limits);
+    pairs(&scratch.body, refs, &scratch.symbols, |name, value| found.push(name, value))?;
+    found.series()
+}
+
+fn quote_refs(whole: Reader<'_>, refs: &[u8], symbols: &[Symbol]) -> String {
+    let mut found = Vec::new();
+    // Stops at what is broken or too much: a quote is cut anyway.
+    let _ = pairs(whole.slice(0, whole.end()), refs, symbols, |name, value| {
+        found.push((name, value));
+        if found.len() < 64 { Ok(()) } else { Err(String::new()) }
+    });
+    quote(&found)
+}
