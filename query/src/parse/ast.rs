@@ -155,7 +155,7 @@ pub struct VectorSelector {
     pub smoothed: bool,
     /// Whether it is the second argument of `info()`, where all conditions may match the empty string.
     pub bypass_empty_matcher_check: bool,
-    /// Where it stands, without `offset` and `@`.
+    /// Where it stands, `offset` and `@` included unless it is part of a matrix selector.
     pub span: Span,
 }
 
@@ -166,7 +166,7 @@ pub struct MatrixSelector {
     pub selector: VectorSelector,
     /// Length of the window.
     pub range: DurationExpr,
-    /// From the selector to the closing bracket.
+    /// Where it stands, with its modifiers.
     pub span: Span,
 }
 
@@ -183,7 +183,7 @@ pub struct Subquery {
     pub offset: Option<DurationExpr>,
     /// `@`.
     pub at: Option<At>,
-    /// From the expression to the closing bracket.
+    /// From the expression to the end of the modifiers.
     pub span: Span,
 }
 
@@ -553,29 +553,30 @@ impl DurationExpr {
             _ => None,
         }
     }
-    /// Its value in milliseconds, rounded; ranges and steps must be positive, offsets need not be
+    /// Its value in whole milliseconds; ranges and steps must be positive, offsets need not be
     /// (`allow_negative`).
     ///
     /// # Errors
-    /// Prometheus' text with the place of the offending part: division by zero, not positive, not finite,
-    /// out of range.
-    pub fn resolve(
-        &self,
-        context: DurationContext,
-        allow_negative: bool,
-    ) -> Result<i64, (Span, &'static str)> {
-        let seconds = self.seconds(context)?;
+    /// Prometheus' text, the offending part in front as `start:end: ` (bytes): division by zero, not
+    /// positive, not finite, out of range.
+    pub fn resolve(&self, context: DurationContext, allow_negative: bool) -> Result<i64, String> {
+        let fail = |(span, what): (Span, &str)| format!("{}:{}: {what}", span.start, span.end);
+        if let DurationKind::Number { seconds, .. } = self.kind {
+            // A literal is exact to the nanosecond before it is cut to milliseconds.
+            return Ok((seconds * 1e9).round() as i64 / 1_000_000);
+        }
+        let seconds = self.seconds(context).map_err(fail)?;
         if !seconds.is_finite() {
-            return Err((self.span, "duration is NaN or infinite"));
+            return Err(fail((self.span, "duration is NaN or infinite")));
         }
         if seconds <= 0.0 && !allow_negative {
-            return Err((self.span, "duration must be greater than 0"));
+            return Err(fail((self.span, "duration must be greater than 0")));
         }
-        const LIMIT: f64 = (i64::MAX / 1_000_000_000) as f64;
-        if !(-LIMIT..=LIMIT).contains(&seconds) {
-            return Err((self.span, "duration is out of range"));
+        const SECONDS_MAX: f64 = 9_223_372_036.854_776;
+        if !(-SECONDS_MAX..=SECONDS_MAX).contains(&seconds) {
+            return Err(fail((self.span, "duration is out of range")));
         }
-        Ok((seconds * 1000.0).round() as i64)
+        Ok((seconds * 1000.0) as i64)
     }
     fn seconds(&self, context: DurationContext) -> Result<f64, (Span, &'static str)> {
         Ok(match &self.kind {
@@ -595,7 +596,9 @@ impl DurationExpr {
                     DurationOp::Mod if r == 0.0 => return Err((self.span, "modulo by zero")),
                     DurationOp::Mod => l % r,
                     DurationOp::Pow => l.powf(r),
+                    DurationOp::MinOf if l.is_nan() || r.is_nan() => f64::NAN,
                     DurationOp::MinOf => l.min(r),
+                    DurationOp::MaxOf if l.is_nan() || r.is_nan() => f64::NAN,
                     DurationOp::MaxOf => l.max(r),
                 }
             }

@@ -5,13 +5,25 @@
 //! before it can cost anything, so that everything that walks a tree may recurse.
 
 pub mod ast;
+mod check;
+mod duration;
+mod error;
 pub mod functions;
+mod lex;
+mod modifier;
+mod number;
 mod options;
+mod parser;
+mod selector;
+pub mod text;
 
 pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, DurationContext, DurationExpr, DurationKind,
     DurationOp, Expr, MatrixSelector, NumberLiteral, Paren, Span, StringLiteral, Subquery, Unary, UnaryOp,
     ValueType, VectorMatching, VectorSelector,
 };
+pub use error::{ParseError, ParseErrors};
 pub use functions::{Function, FunctionId};
 pub use options::Options;
+pub use parser::parse;
+pub use selector::{parse_metric, parse_metric_selector, parse_metric_selectors};

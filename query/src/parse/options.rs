@@ -13,8 +13,10 @@ pub struct Options {
     pub binop_fill_modifiers: bool,
     /// Longest query, bytes. Default: 16 KiB.
     pub length_max: usize,
-    /// Deepest nesting of expressions. Default: 128.
+    /// Deepest nesting of parentheses, arguments, signs and right operands. Default: 128.
     pub depth_max: usize,
+    /// Deepest syntax tree: unlike nesting it counts chains such as `a + b + c + …` too. Default: 512.
+    pub tree_depth_max: usize,
     /// Most tokens. Default: 4096.
     pub tokens_max: usize,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             binop_fill_modifiers: false,
             length_max: 16 << 10,
             depth_max: 128,
+            tree_depth_max: 512,
             tokens_max: 4096,
         }
     }
