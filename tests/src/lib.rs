@@ -11,4 +11,5 @@ pub mod process;
 pub mod prom;
 pub mod remote_write;
 pub mod rng;
+pub mod servers;
 pub mod wait;
