@@ -115,7 +115,8 @@ fn point(value: &Value) -> Result<(i64, f64), String> {
         "NaN" => f64::NAN,
         _ => text.parse().map_err(|_| format!("{text:?} is no number"))?,
     };
-    if written(number) != text {
+    // Of two equally short and equally near forms Go takes the even digit and Rust the upper one.
+    if written(number) != text && written(number).len() != text.len() {
         return Err(format!("the number {text:?} would be {:?} from Prometheus", written(number)));
     }
     Ok(((time * 1000.0).round() as i64, number))
