@@ -1,20 +1,40 @@
-//! What is known about metrics already, so that repeating it costs a hash.
+//! What is known about metrics already, so that repeating it costs a look into a set.
 
 use engine::{Engine, Metadata};
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock};
 
 /// Digests kept; when there are more the set starts again, and everything is told to the engine once more.
 const DIGESTS_MAX: usize = 1 << 18;
 
+/// A set of digests, which are hashes under a secret key already.
+type Digests = HashSet<u128, BuildHasherDefault<Identity>>;
+
+/// Takes the low half of a digest for its hash.
+#[derive(Debug, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    }
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = digest as u64;
+    }
+}
+
 /// Digests of the metadata the engine has been told.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    digests: RwLock<HashSet<u128>>,
+    digests: RwLock<Digests>,
 }
 
 impl Seen {
-    pub(super) fn contains(&self, digest: u128) -> bool {
+    fn contains(&self, digest: u128) -> bool {
         self.digests.read().unwrap_or_else(PoisonError::into_inner).contains(&digest)
     }
 }
@@ -22,19 +42,24 @@ impl Seen {
 /// The metadata of one request that the engine may not know yet.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    digests: Vec<u128>,
+    digests: Digests,
     entries: Vec<(String, Metadata)>,
 }
 
 impl News {
+    /// Whether metadata with this digest is neither known nor among the news.
+    pub(super) fn is_new(&self, digest: u128, seen: &Seen) -> bool {
+        !self.digests.contains(&digest) && !seen.contains(digest)
+    }
     pub(super) fn push(&mut self, digest: u128, name: String, metadata: Metadata) {
-        if !name.is_empty() {
-            self.digests.push(digest);
+        if !name.is_empty() && self.digests.insert(digest) {
             self.entries.push((name, metadata));
         }
     }
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        if !self.digests.is_empty() {
+            *self = Self::default();
+        }
     }
     /// Tells the engine, and then remembers that it knows.
     pub(super) fn tell(&self, engine: &Engine, seen: &Seen) -> Result<(), engine::Error> {
@@ -42,11 +67,17 @@ impl News {
             return Ok(());
         }
         engine.set_metadata(&self.entries)?;
+        self.remember(seen);
+        Ok(())
+    }
+    pub(super) fn remember(&self, seen: &Seen) {
+        if self.digests.is_empty() {
+            return;
+        }
         let mut digests = seen.digests.write().unwrap_or_else(PoisonError::into_inner);
         if digests.len() + self.digests.len() > DIGESTS_MAX {
             digests.clear();
         }
         digests.extend(self.digests.iter().take(DIGESTS_MAX));
-        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::{Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, Rejection, Ticket};
 use metadata::Seen;
 use scratch::Scratch;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The content type of remote write 2.0, for servers that announce it.
 pub const V2_PROTO: &str = "io.prometheus.write.v2.Request";
@@ -156,9 +156,11 @@ fn store(
 /// # Errors
 /// As [`Receiver::receive`], apart from the engine's.
 pub fn decode_only(request: RequestInfo<'_>, body: &[u8]) -> Result<usize, Error> {
+    static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
     let (version, encoding) = negotiate(request)?;
     scratch::with(|scratch| {
-        decode(scratch, version, encoding, body, &Limits::REMOTE_WRITE, &Seen::default())?;
+        decode(scratch, version, encoding, body, &Limits::REMOTE_WRITE, &SEEN)?;
+        scratch.metadata.remember(&SEEN);
         Ok(scratch.batch.timestamps.len() + scratch.batch.histograms.len())
     })
 }

@@ -216,7 +216,7 @@ fn exemplar(field: &Field<'_>) -> Result<(), Error> {
 
 fn metadata(mut message: Reader<'_>, scratch: &mut Scratch, seen: &Seen) -> Result<(), Error> {
     let digest = series_key(message.rest());
-    if seen.contains(digest) {
+    if !scratch.metadata.is_new(digest, seen) {
         return Ok(());
     }
     let (mut kind, mut name, mut help, mut unit) = (0, "", "", "");

@@ -186,36 +186,66 @@ fn series(
 }
 
 /// The series' key and the symbol of its metric name.
-#[inline]
+#[inline(never)]
 fn key(refs: &[u8], symbols: &[Symbol]) -> Result<(u128, Option<u32>), String> {
     let secret = secret();
-    let (mut refs, mut count, mut key, mut metric) = (Reader::new(refs), 0usize, 0u128, None);
-    let mut name_is_next = false;
-    while !refs.is_empty() {
-        let index = refs.varint().map_err(|e| format!("parsing labels for series: {e}"))?;
-        let Some(symbol) = usize::try_from(index).ok().and_then(|i| symbols.get(i)) else {
-            return Err(format!(
-                "parsing labels for series: labelRefs {count} = {index} outside of symbols table (size {})",
-                symbols.len()
-            ));
-        };
-        if name_is_next {
-            metric = Some(index as u32);
+    // Two sums, of names and of values, so that their multiplications overlap.
+    let (mut at, mut count, mut names, mut values, mut metric) = (0, 0usize, 0u128, 0u128, None);
+    while at < refs.len() {
+        let name = next_symbol(refs, &mut at, symbols, &mut count)?.1;
+        let (index, value) = next_symbol(refs, &mut at, symbols, &mut count)?;
+        names = names.wrapping_add(name).wrapping_mul(secret.factor);
+        values = values.wrapping_add(value).wrapping_mul(secret.factor);
+        if name == secret.metric_name {
+            metric = Some(index);
         }
-        name_is_next = count.is_multiple_of(2) && symbol.hash == secret.metric_name;
-        key = key.wrapping_add(symbol.hash).wrapping_mul(secret.factor);
-        count += 1;
-    }
-    if !count.is_multiple_of(2) {
-        return Err(format!("parsing labels for series: invalid labelRefs length {count}"));
     }
     // The upper bits depend on everything before them; tables look at the lower ones too.
+    let key = names.wrapping_mul(secret.names_factor).wrapping_add(values);
     Ok((key ^ key.rotate_left(64), metric))
+}
+
+/// Index and hash of the symbol that the varint at `at` refers to.
+#[inline(always)]
+fn next_symbol(
+    refs: &[u8],
+    at: &mut usize,
+    symbols: &[Symbol],
+    count: &mut usize,
+) -> Result<(u32, u128), String> {
+    let index = match refs.get(*at..) {
+        Some([low @ 0..0x80, ..]) => {
+            *at += 1;
+            u64::from(*low)
+        }
+        Some([low, high @ 0..0x80, ..]) => {
+            *at += 2;
+            u64::from(*low & 0x7f) | u64::from(*high) << 7
+        }
+        Some(rest) if !rest.is_empty() => {
+            let mut reader = Reader::new(rest);
+            let index = reader.varint().map_err(|e| format!("parsing labels for series: {e}"))?;
+            *at += reader.at();
+            index
+        }
+        _ => return Err(format!("parsing labels for series: invalid labelRefs length {count}")),
+    };
+    match usize::try_from(index).ok().and_then(|i| symbols.get(i)) {
+        Some(symbol) => {
+            *count += 1;
+            Ok((index as u32, symbol.hash))
+        }
+        None => Err(format!(
+            "parsing labels for series: labelRefs {count} = {index} outside of symbols table (size {})",
+            symbols.len()
+        )),
+    }
 }
 
 struct Secret {
     /// Factor of the polynomial: random, and 3 modulo 8, so that no power of it is close to 1.
     factor: u128,
+    names_factor: u128,
     metric_name: u128,
 }
 
@@ -223,6 +253,7 @@ fn secret() -> &'static Secret {
     static SECRET: OnceLock<Secret> = OnceLock::new();
     SECRET.get_or_init(|| Secret {
         factor: series_key(b"factor of remote write 2.0 keys") & !7 | 3,
+        names_factor: series_key(b"factor of the names in them") | 1,
         metric_name: series_key(METRIC_NAME.as_bytes()),
     })
 }
@@ -290,7 +321,7 @@ fn learn(body: &[u8], scratch: &mut Scratch, told: &Option<Told>, seen: &Seen) {
     let digest = [hash(told.metric), hash(told.help), hash(told.unit)]
         .into_iter()
         .fold(u128::from(told.kind), |digest, h| digest.wrapping_mul(factor).wrapping_add(h));
-    if seen.contains(digest) {
+    if !scratch.metadata.is_new(digest, seen) {
         return;
     }
     let text = |i: u32| symbol(i).and_then(|s| std::str::from_utf8(s.of(body)).ok()).unwrap_or_default();
@@ -339,4 +370,32 @@ fn quote_refs(whole: Reader<'_>, refs: &[u8], symbols: &[Symbol]) -> String {
         if found.len() < 64 { Ok(()) } else { Err(String::new()) }
     });
     quote(&found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(texts: &[&str]) -> Vec<Symbol> {
+        texts
+            .iter()
+            .map(|t| Symbol { start: 0, len: t.len() as u32, hash: series_key(t.as_bytes()) })
+            .collect()
+    }
+
+    #[test]
+    fn a_key_depends_on_the_labels_and_not_on_the_table() {
+        let one = table(&["", "__name__", "up", "job", "a"]);
+        let mut texts = vec!["unused"; 300];
+        texts.extend(["a", "job", "up", "__name__"]);
+        let two = table(&texts);
+        let mut refs = Vec::new();
+        [303, 302, 301, 300].iter().for_each(|r| push_varint(&mut refs, *r));
+        let want = key(&[1, 2, 3, 4], &one).unwrap();
+        assert_eq!(key(&refs, &two).unwrap().0, want.0);
+        assert_eq!(want.1, Some(2));
+        for other in [&[3, 4, 1, 2][..], &[1, 4, 3, 2], &[2, 1, 3, 4], &[1, 2], &[1, 2, 3, 4, 3, 4], &[]] {
+            assert_ne!(key(other, &one).unwrap().0, want.0, "{other:?}");
+        }
+    }
 }
