@@ -508,6 +508,23 @@ pub enum DurationOp {
     MaxOf,
 }
 
+impl DurationOp {
+    /// As written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::MinOf => "min_of",
+            Self::MaxOf => "max_of",
+        }
+    }
+}
+
 /// Forms of durations.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DurationKind {
@@ -524,8 +541,6 @@ pub enum DurationKind {
     Range,
     /// `-a`
     Neg(Box<DurationExpr>),
-    /// `+a`
-    Pos(Box<DurationExpr>),
     /// `a op b`, `min_of(a, b)`, `max_of(a, b)`
     Binary(DurationOp, Box<DurationExpr>, Box<DurationExpr>),
 }
@@ -584,7 +599,6 @@ impl DurationExpr {
             DurationKind::Step => context.step_ms as f64 / 1000.0,
             DurationKind::Range => context.range_ms as f64 / 1000.0,
             DurationKind::Neg(inner) => -inner.seconds(context)?,
-            DurationKind::Pos(inner) => inner.seconds(context)?,
             DurationKind::Binary(op, lhs, rhs) => {
                 let (l, r) = (lhs.seconds(context)?, rhs.seconds(context)?);
                 match op {

@@ -74,7 +74,6 @@ pub(crate) fn lex(input: &str, tokens_max: usize) -> Tokens {
 }
 
 /// Splits the metric at the beginning of a series description and tells where the values begin.
-#[expect(dead_code, reason = "series descriptions come next")]
 pub(crate) fn lex_metric(input: &str) -> (Tokens, usize) {
     let mut lexer = Lexer::new(input, usize::MAX);
     loop {

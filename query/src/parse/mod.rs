@@ -10,12 +10,17 @@ mod duration;
 mod error;
 pub mod functions;
 mod lex;
+mod literal;
 mod modifier;
 mod number;
 mod options;
 mod parser;
+mod pretty;
+mod print;
 mod selector;
+mod series;
 pub mod text;
+mod tree;
 
 pub use ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, DurationContext, DurationExpr, DurationKind,
@@ -26,4 +31,7 @@ pub use error::{ParseError, ParseErrors};
 pub use functions::{Function, FunctionId};
 pub use options::Options;
 pub use parser::parse;
+pub use pretty::prettify;
 pub use selector::{parse_metric, parse_metric_selector, parse_metric_selectors};
+pub use series::{SequenceValue, SeriesDescription, parse_series_description};
+pub use tree::{Node, tree};
