@@ -64,7 +64,7 @@ fn growing(samples: usize, buckets: usize) -> Vec<HistogramSample> {
 fn a_growing_histogram_costs_little_per_bucket() {
     let samples = growing(120, 20);
     let bytes = round_trip(&samples);
-    assert!(bytes.len() < 120 * 190, "{} bytes for 120 histograms of 20 buckets", bytes.len());
+    assert!(bytes.len() < 120 * 24, "{} bytes for 120 histograms of 20 buckets", bytes.len());
 }
 
 #[test]

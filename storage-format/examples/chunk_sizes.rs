@@ -1,0 +1,228 @@
+//! Measures the chunk codecs on a real capture: bytes per sample by class of series, encode and decode time.
+//!
+//! `cargo run --release -p marigram-storage-format --example chunk_sizes -- [instances] [samples] [series a group] [repeat]`
+//!
+//! The capture (one JSON object a line, see [`load`]) is a template for many instances scraped every 15 s:
+//! every fifth second is a step, instances differ in phase, offset and counter start values, counters go
+//! on across the end of the capture.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::time::Instant;
+use storage_format::chunk::values::{Group, GroupEncoder};
+
+/// One series of the capture: its labels, and its value at each second (absent seconds are `None`).
+struct Template {
+    labels: BTreeMap<String, String>,
+    seconds: Vec<Option<f64>>,
+    counter: bool,
+}
+
+/// One series of a simulated instance.
+struct Column {
+    labels: BTreeMap<String, String>,
+    values: Vec<f64>,
+}
+
+const SECONDS_A_STEP: usize = 5;
+
+fn capture_path() -> PathBuf {
+    let shared = std::env::var_os("MARIGRAM_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    shared.join("data/capture.jsonl.zst")
+}
+
+fn load() -> Vec<Template> {
+    let file = std::fs::File::open(capture_path()).expect("the capture");
+    let mut decoder = zstd::Decoder::new(file).expect("a zstd stream");
+    decoder.window_log_max(27).expect("a window");
+    let mut raw = Vec::new();
+    for line in BufReader::new(decoder).lines() {
+        let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        let labels: BTreeMap<String, String> = line["metric"]
+            .as_object()
+            .expect("labels")
+            .iter()
+            .map(|(k, v)| (k.clone(), v.as_str().expect("a label").to_owned()))
+            .collect();
+        let times: Vec<i64> =
+            line["timestamps"].as_array().expect("times").iter().filter_map(|t| t.as_i64()).collect();
+        let values: Vec<f64> = line["values"]
+            .as_array()
+            .expect("values")
+            .iter()
+            .map(|v| v.as_f64().unwrap_or(f64::NAN))
+            .collect();
+        raw.push((labels, times, values));
+    }
+    let start = raw.iter().map(|(_, t, _)| t[0]).min().expect("series");
+    let end = raw.iter().map(|(_, t, _)| t[t.len() - 1]).max().expect("series");
+    let len = ((end - start) / 1000) as usize;
+    raw.into_iter()
+        .map(|(labels, times, values)| {
+            let mut seconds = vec![None; len];
+            for (t, v) in times.into_iter().zip(values) {
+                if let Some(second) = seconds.get_mut(((t - start) / 1000) as usize) {
+                    *second = Some(v);
+                }
+            }
+            let name = &labels["__name__"];
+            let counter = ["_total", "_count", "_sum", "_bucket"].iter().any(|s| name.ends_with(s));
+            Template { labels, seconds, counter }
+        })
+        .collect()
+}
+
+/// Decimal places that make `v` an integer, if there are such.
+fn places(v: f64) -> Option<i32> {
+    (0..=9).find(|e| {
+        let m = (v * 10f64.powi(*e)).round();
+        m.abs() < 9e15 && m / 10f64.powi(*e) == v
+    })
+}
+
+/// `v + offset`, on decimals when the template is made of decimals, as a counter that was there longer would be.
+fn shifted(v: f64, offset: f64, decimals: Option<i32>) -> f64 {
+    match decimals {
+        Some(e) => ((v * 10f64.powi(e)).round() + (offset * 10f64.powi(e)).round()) / 10f64.powi(e),
+        None => v + offset,
+    }
+}
+
+fn simulate(templates: &[Template], instances: usize, samples: usize) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for instance in 0..instances {
+        let phase = instance % SECONDS_A_STEP;
+        let mut seed = (instance as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for template in templates {
+            let steps: Vec<Option<f64>> =
+                template.seconds.iter().skip(phase).step_by(SECONDS_A_STEP).copied().collect();
+            let offset = (instance * 7919 * 13 + instance) % steps.len();
+            let (mut first, mut last, mut rise) = (None, 0.0, 0.0);
+            for v in steps.iter().flatten() {
+                first.get_or_insert(*v);
+                rise += if *v < last { *v } else { *v - last };
+                last = *v;
+            }
+            rise -= first.unwrap_or(0.0);
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let start = if template.counter && rise > 0.0 {
+                ((seed >> 33) as f64 / 2e9 * last * 10.0).round()
+            } else {
+                0.0
+            };
+            let decimals = steps.iter().flatten().map(|v| places(*v)).try_fold(0, |a, b| b.map(|b| a.max(b)));
+            let rise = if decimals.is_some() { (rise * 1e9).round() / 1e9 } else { rise };
+            let values = (0..samples)
+                .filter_map(|i| {
+                    let at = offset + i;
+                    let v = steps[at % steps.len()]?;
+                    if !template.counter || rise == 0.0 {
+                        return Some(v);
+                    }
+                    Some(shifted(v, start + rise * (at / steps.len()) as f64, decimals))
+                })
+                .collect::<Vec<_>>();
+            let mut labels = template.labels.clone();
+            labels.insert("instance".into(), format!("10.0.{}.{}:9100", instance / 250, instance % 250));
+            if !values.is_empty() {
+                columns.push(Column { labels, values });
+            }
+        }
+    }
+    columns.sort_by(|a, b| a.labels.iter().cmp(b.labels.iter()));
+    columns
+}
+
+fn class_of(values: &[f64]) -> &'static str {
+    if values.iter().all(|v| v.to_bits() == values[0].to_bits()) {
+        return "constant";
+    }
+    let Some(e) = values.iter().map(|v| places(*v)).try_fold(0, |a, b| b.map(|b| a.max(b))) else {
+        return "true doubles";
+    };
+    let ints: Vec<i64> = values.iter().map(|v| (v * 10f64.powi(e)).round() as i64).collect();
+    let deltas: Vec<i64> = ints.windows(2).map(|w| w[1] - w[0]).collect();
+    let zeros = deltas.iter().filter(|d| **d == 0).count();
+    let rising = deltas.iter().all(|d| *d >= 0);
+    if deltas.iter().all(|d| *d == deltas[0]) {
+        "linear"
+    } else if zeros * 10 > deltas.len() * 9 {
+        "rarely changing"
+    } else if zeros * 2 > deltas.len() {
+        "bursty"
+    } else {
+        match (rising, e) {
+            (true, 0) => "integer counters",
+            (true, _) => "decimal counters",
+            (false, 0) => "integer gauges",
+            (false, _) => "decimal gauges",
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "printing is the job")]
+fn main() {
+    let mut args = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
+    let (instances, samples) = (args.next().unwrap_or(59), args.next().unwrap_or(480));
+    let (group, repeat) = (args.next().unwrap_or(64), args.next().unwrap_or(1));
+    let columns = simulate(&load(), instances, samples);
+    let total: usize = columns.iter().map(|c| c.values.len()).sum();
+    println!("{} series, {total} samples, groups of {group}", columns.len());
+
+    let started = Instant::now();
+    let mut groups = Vec::new();
+    for _ in 0..repeat {
+        groups.clear();
+        for chunk in columns.chunks(group) {
+            let mut encoder = GroupEncoder::new();
+            for column in chunk {
+                encoder.push(&column.values);
+            }
+            groups.push(encoder.finish());
+        }
+    }
+    let encode = started.elapsed().as_secs_f64() * 1e9 / (total * repeat) as f64;
+    let bytes: usize = groups.iter().map(Vec::len).sum();
+
+    let started = Instant::now();
+    let mut out = Vec::new();
+    for _ in 0..repeat {
+        for bytes in &groups {
+            let group = Group::parse(bytes).expect("what was encoded");
+            for i in 0..group.len() {
+                out.clear();
+                group.decode(i, &mut out).expect("what was encoded");
+            }
+        }
+    }
+    let decode = started.elapsed().as_secs_f64() * 1e9 / (total * repeat) as f64;
+
+    for (chunk, bytes) in columns.chunks(group).zip(&groups) {
+        let group = Group::parse(bytes).expect("what was encoded");
+        for (i, column) in chunk.iter().enumerate() {
+            out.clear();
+            group.decode(i, &mut out).expect("what was encoded");
+            assert!(
+                out.iter().map(|v| v.to_bits()).eq(column.values.iter().map(|v| v.to_bits())),
+                "{:?}",
+                column.labels
+            );
+        }
+    }
+    println!(
+        "total {:.4} B/sample, encode {encode:.1} ns/sample, decode {decode:.2} ns/sample",
+        bytes as f64 / total as f64
+    );
+
+    let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for column in &columns {
+        let class = classes.entry(class_of(&column.values)).or_default();
+        class.0 += 1;
+        class.1 += column.values.len();
+    }
+    for (class, (series, samples)) in classes {
+        println!("{class:18} {series:7} series {samples:10} samples");
+    }
+}

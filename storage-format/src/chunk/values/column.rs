@@ -1,0 +1,153 @@
+//! Floats as integers: the lossless map under the value codec.
+//!
+//! Where it sits: first step of encoding a column, last of decoding one. Most monitoring values are
+//! decimals with few places, so `v` is stored as the integer `m` for which `m / 10^places` is `v` bit for
+//! bit; other columns as the bits of their floats in ascending order. Values that spoil a column (staleness
+//! markers, a NaN among counters) are exceptions and stand aside with their positions.
+
+/// Largest magnitude of a mapped decimal: integers up to here are exact as floats.
+const MAX_INTEGER: u64 = 1 << 53;
+/// The most decimal places tried.
+pub(super) const MAX_PLACES: u8 = 15;
+
+/// Powers of ten, all exact.
+const POWERS: [f64; MAX_PLACES as usize + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// How the integers of a column stand for floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mapping {
+    /// `v = m / 10^places`.
+    Decimal(u8),
+    /// The bits of `v`, in an order in which larger floats are larger integers.
+    Bits,
+}
+
+impl Mapping {
+    /// The float that `m` stands for.
+    #[inline]
+    pub(super) fn float(self, m: i64) -> f64 {
+        match self {
+            Self::Decimal(0) => m as f64,
+            Self::Decimal(places) => m as f64 / POWERS[usize::from(places & 15)],
+            Self::Bits => f64::from_bits(flipped(m) as u64),
+        }
+    }
+}
+
+/// Maps the bits of negative floats below those of positive ones, and back.
+fn flipped(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+/// The integer that `v` is at `places` decimal places, if it is one exactly.
+#[inline]
+fn integer_at(v: f64, places: u8) -> Option<i64> {
+    let power = POWERS[usize::from(places)];
+    let scaled = v * power;
+    let m = (scaled + 0.5f64.copysign(scaled)) as i64;
+    (m.unsigned_abs() < MAX_INTEGER && (m as f64 / power).to_bits() == v.to_bits()).then_some(m)
+}
+
+/// A value that stands aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exception {
+    /// Its index in the column.
+    pub(super) position: usize,
+    /// Its bits.
+    pub(super) bits: u64,
+}
+
+/// A column as integers.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) mapping: Mapping,
+    /// The values without the exceptions.
+    pub(super) integers: Vec<i64>,
+    /// Ascending by position.
+    pub(super) exceptions: Vec<Exception>,
+}
+
+impl Column {
+    /// Maps `values`.
+    pub(super) fn of(values: &[f64]) -> Self {
+        let allowed = 2 + values.len() / 16;
+        if let Some(places) = places_of(values, allowed) {
+            let mapping = Mapping::Decimal(places);
+            if let Some(column) = Self::mapped(values, mapping, allowed, |v| integer_at(v, places)) {
+                return column;
+            }
+        }
+        let bits = |v: f64| (!crate::model::is_stale(v)).then(|| flipped(v.to_bits() as i64));
+        Self::mapped(values, Mapping::Bits, values.len(), bits).expect("any number of exceptions is allowed")
+    }
+
+    fn mapped(
+        values: &[f64],
+        mapping: Mapping,
+        allowed: usize,
+        integer: impl Fn(f64) -> Option<i64>,
+    ) -> Option<Self> {
+        let mut integers = Vec::with_capacity(values.len());
+        let mut exceptions = Vec::new();
+        for (position, v) in values.iter().enumerate() {
+            match integer(*v) {
+                Some(m) => integers.push(m),
+                None if exceptions.len() == allowed => return None,
+                None => exceptions.push(Exception { position, bits: v.to_bits() }),
+            }
+        }
+        Some(Self { mapping, integers, exceptions })
+    }
+}
+
+/// The fewest decimal places that suit all values but `allowed`.
+fn places_of(values: &[f64], allowed: usize) -> Option<u8> {
+    let mut places = 0;
+    let mut failed = 0;
+    for v in values {
+        if integer_at(*v, places).is_some() {
+            continue;
+        }
+        match (places + 1..=MAX_PLACES).find(|p| integer_at(*v, *p).is_some()) {
+            Some(p) => places = p,
+            None if failed == allowed => return None,
+            None => failed += 1,
+        }
+    }
+    Some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stale_nan;
+
+    #[test]
+    fn decimals_are_found_with_the_fewest_places() {
+        assert_eq!(Column::of(&[1.0, -2.0, 3e15]).mapping, Mapping::Decimal(0));
+        let column = Column::of(&[1.5, 0.25, -1234.567]);
+        assert_eq!((column.mapping, column.integers), (Mapping::Decimal(3), vec![1500, 250, -1_234_567]));
+        assert_eq!(Column::of(&[0.1, 0.2, 0.3, 0.5].map(f64::sqrt)).mapping, Mapping::Bits);
+    }
+
+    #[test]
+    fn what_spoils_a_column_stands_aside() {
+        let column = Column::of(&[1.0, stale_nan(), 2.0, -0.0]);
+        assert_eq!(column.integers, [1, 2]);
+        assert_eq!(column.exceptions.iter().map(|e| e.position).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn bits_keep_the_order_of_floats() {
+        let ascending = [f64::NEG_INFINITY, -1.5, -1e-310, -0.0, 0.0, 5e-324, 2.0, f64::INFINITY];
+        let mapped: Vec<i64> = ascending.iter().map(|v| flipped(v.to_bits() as i64)).collect();
+        assert!(mapped.is_sorted_by(|a, b| a < b));
+        assert!(
+            mapped
+                .iter()
+                .map(|m| Mapping::Bits.float(*m).to_bits())
+                .eq(ascending.iter().map(|v| v.to_bits()))
+        );
+    }
+}

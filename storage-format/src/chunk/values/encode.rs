@@ -1,0 +1,266 @@
+//! Encoding of a group: plans every column, writes the group in both layouts, keeps the smaller.
+//!
+//! Where it sits: behind `GroupEncoder`. *Coded* columns go through the entropy coder with shared tables
+//! and can be read one by one. *Plain* columns are fixed-width integers that zstd compresses together,
+//! which wins where the same runs of values come again and again; reading one inflates all.
+
+use super::column::{Column, Mapping};
+use super::predict::{self, Predicted, Prediction, Predictor};
+use super::rans::{self, Counts};
+use super::tables::Tables;
+use super::{ConstantKind, Head, Kind};
+use crate::bytes::{BitWriter, put_varint, put_varint_signed};
+use crate::model::is_stale;
+
+/// Effort of zstd for directories and plain payloads.
+const ZSTD_LEVEL: i32 = 3;
+/// Below this many bytes zstd is not tried.
+const ZSTD_MIN: usize = 64;
+/// Plain columns must save this share, in percent, to be worth their slower access.
+const PLAIN_MUST_SAVE: usize = 8;
+
+/// A column on its way to bytes.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// No values, or the same in all places.
+    Constant { count: usize, value: u64 },
+    /// Anything else.
+    Varying { count: usize, column: Column, predicted: Option<Box<Predicted>> },
+}
+
+impl Prepared {
+    pub(super) fn of(values: &[f64]) -> Self {
+        let first = values.first().copied().unwrap_or(0.0).to_bits();
+        if values.iter().all(|v| v.to_bits() == first) {
+            return Self::Constant { count: values.len(), value: first };
+        }
+        let column = Column::of(values);
+        let predicted = (!column.integers.is_empty())
+            .then(|| Box::new(predict::cheapest(column.mapping, &column.integers)));
+        Self::Varying { count: values.len(), column, predicted }
+    }
+}
+
+/// The sections of a group being written.
+#[derive(Default)]
+struct Sections {
+    directory: Vec<u8>,
+    payload: Vec<u8>,
+    count_before: usize,
+    constant_before: u64,
+}
+
+/// The encoded group of `columns`.
+pub(super) fn encode(columns: &[Prepared]) -> Vec<u8> {
+    let coded = coded(columns);
+    let varying = columns.iter().any(|c| matches!(c, Prepared::Varying { .. }));
+    if varying && coded.len() > 4 * ZSTD_MIN {
+        let plain = plain(columns);
+        if plain.len() * 100 < coded.len() * (100 - PLAIN_MUST_SAVE) {
+            return plain;
+        }
+    }
+    coded
+}
+
+fn coded(columns: &[Prepared]) -> Vec<u8> {
+    let counts: Vec<&Counts> = columns.iter().filter_map(to_be_coded).map(|p| &p.counts).collect();
+    let tables = Tables::choose(&counts);
+    let mut chosen = tables.chosen.iter();
+    let mut sections = Sections::default();
+    for column in columns {
+        match column {
+            Prepared::Constant { count, value } => sections.constant(*count, *value),
+            Prepared::Varying { count, column, predicted } => {
+                let choice = to_be_coded_by(predicted.as_deref()).and_then(|_| *chosen.next()?);
+                let table = choice.map(|(id, bits)| (id, &tables.tables[id], bits));
+                sections.varying(*count, column, predicted.as_deref(), table);
+            }
+        }
+    }
+    let mut described = Vec::new();
+    put_varint(&mut described, tables.tables.len() as u64);
+    let mut bits = BitWriter::new(&mut described);
+    for table in &tables.tables {
+        table.describe(&mut bits);
+    }
+    bits.finish();
+    sections.finish(columns.len(), &described, false)
+}
+
+fn to_be_coded(column: &Prepared) -> Option<&Predicted> {
+    match column {
+        Prepared::Constant { .. } => None,
+        Prepared::Varying { predicted, .. } => to_be_coded_by(predicted.as_deref()),
+    }
+}
+
+fn to_be_coded_by(predicted: Option<&Predicted>) -> Option<&Predicted> {
+    predicted.filter(|p| !p.numbers.is_empty())
+}
+
+fn plain(columns: &[Prepared]) -> Vec<u8> {
+    let mut sections = Sections::default();
+    let mut numbers = Vec::new();
+    for column in columns {
+        match column {
+            Prepared::Constant { count, value } => sections.constant(*count, *value),
+            Prepared::Varying { count, column, predicted } => {
+                let prediction = predicted.as_ref().map(|_| plain_prediction(column, &mut numbers));
+                sections.head(*count, column, prediction.map(|p| p.predictor), true);
+                let from = sections.payload.len();
+                sections.lead(column, prediction);
+                if prediction.is_some() {
+                    put_fixed(&mut sections.payload, &numbers);
+                }
+                let len = sections.payload.len() - from;
+                put_varint(&mut sections.directory, len as u64);
+            }
+        }
+    }
+    sections.finish(columns.len(), &[], true)
+}
+
+/// The prediction for a plain column: one whose numbers do not depend on where the column begins, so that
+/// the same run of values in two columns is the same run of bytes.
+fn plain_prediction(column: &Column, numbers: &mut Vec<u64>) -> Prediction {
+    let mut steps = predict::steps_of(&column.integers);
+    let divisor = predict::divisor_of(column.mapping, &steps);
+    steps.iter_mut().for_each(|s| *s /= divisor as i64);
+    let predictor = if column.mapping == Mapping::Bits { Predictor::Minimum } else { Predictor::MedianStep };
+    let prediction = Prediction::verbatim(predictor, divisor, &column.integers);
+    prediction.apply(&column.integers, &steps, numbers);
+    prediction
+}
+
+/// Numbers in as many bytes each as the largest takes: the width, then little-endian.
+fn put_fixed(out: &mut Vec<u8>, numbers: &[u64]) {
+    let all = numbers.iter().fold(0, |all, n| all | n);
+    let width = crate::bytes::bits_len(crate::bytes::width_of(all) as usize);
+    out.push(width as u8);
+    for n in numbers {
+        out.extend_from_slice(&n.to_le_bytes()[..width]);
+    }
+}
+
+fn fixed_len(numbers: &[u64]) -> usize {
+    let all = numbers.iter().fold(0, |all, n| all | n);
+    1 + numbers.len() * crate::bytes::bits_len(crate::bytes::width_of(all) as usize)
+}
+
+impl Sections {
+    fn constant(&mut self, count: usize, value: u64) {
+        let v = f64::from_bits(value);
+        let integer = v as i64;
+        let kind = if value == self.constant_before {
+            ConstantKind::AsBefore
+        } else if (integer as f64).to_bits() == value {
+            ConstantKind::Integer
+        } else {
+            ConstantKind::Bits
+        };
+        self.put_head(
+            count,
+            Head { kind: Kind::Constant, detail: kind as u8, exceptions: false, fixed: false },
+        );
+        match kind {
+            ConstantKind::AsBefore => {}
+            ConstantKind::Integer => put_varint_signed(&mut self.directory, integer),
+            ConstantKind::Bits => self.directory.extend_from_slice(&value.to_le_bytes()),
+        }
+        self.constant_before = value;
+    }
+
+    fn put_head(&mut self, count: usize, head: Head) {
+        let same = count == self.count_before;
+        self.directory.push(head.byte(same));
+        if !same {
+            put_varint(&mut self.directory, count as u64);
+            self.count_before = count;
+        }
+    }
+
+    fn head(&mut self, count: usize, column: &Column, predictor: Option<Predictor>, fixed: bool) {
+        let kind = match column.mapping {
+            Mapping::Decimal(_) => Kind::Decimal,
+            Mapping::Bits => Kind::Bits,
+        };
+        let detail = predictor.map_or(0, |p| p as u8);
+        self.put_head(count, Head { kind, detail, exceptions: !column.exceptions.is_empty(), fixed });
+        if let Mapping::Decimal(places) = column.mapping {
+            self.directory.push(places);
+        }
+    }
+
+    /// What stands before the numbers of a column: its exceptions and the parameters of its prediction.
+    fn lead(&mut self, column: &Column, prediction: Option<Prediction>) {
+        if !column.exceptions.is_empty() {
+            put_varint(&mut self.payload, column.exceptions.len() as u64);
+            let mut at = 0;
+            for exception in &column.exceptions {
+                let stale = is_stale(f64::from_bits(exception.bits));
+                put_varint(&mut self.payload, ((exception.position - at) as u64) << 1 | u64::from(!stale));
+                if !stale {
+                    self.payload.extend_from_slice(&exception.bits.to_le_bytes());
+                }
+                at = exception.position + 1;
+            }
+        }
+        if let Some(prediction) = prediction {
+            prediction.encode(&mut self.payload);
+        }
+    }
+
+    fn varying(
+        &mut self,
+        count: usize,
+        column: &Column,
+        predicted: Option<&Predicted>,
+        table: Option<(usize, &rans::Table, f64)>,
+    ) {
+        let prediction = predicted.map(|p| p.prediction);
+        let numbers = predicted.map_or(&[][..], |p| &p.numbers);
+        let coded = table.filter(|(_, _, bits)| {
+            let extra = predicted.map_or(0, |p| rans::extra_bits(&p.counts)) as f64;
+            (bits + extra) / 8.0 + 5.0 < fixed_len(numbers) as f64
+        });
+        self.head(count, column, prediction.map(|p| p.predictor), coded.is_none());
+        let from = self.payload.len();
+        self.lead(column, prediction);
+        match coded {
+            Some((id, table, _)) => {
+                put_varint(&mut self.directory, id as u64);
+                rans::encode(numbers, table, &mut self.payload);
+            }
+            None if prediction.is_some() => put_fixed(&mut self.payload, numbers),
+            None => {}
+        }
+        let len = self.payload.len() - from;
+        put_varint(&mut self.directory, len as u64);
+    }
+
+    fn finish(self, series: usize, tables: &[u8], squeeze_payload: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.directory.len() + self.payload.len() + tables.len() + 16);
+        put_varint(&mut out, series as u64);
+        put_section(&mut out, &self.directory, true);
+        put_section(&mut out, tables, false);
+        put_section(&mut out, &self.payload, squeeze_payload);
+        out
+    }
+}
+
+/// A section: its length doubled, plus one when it is compressed, then the compressed length.
+fn put_section(out: &mut Vec<u8>, section: &[u8], squeeze: bool) {
+    let squeezed = (squeeze && section.len() >= ZSTD_MIN).then(|| zstd::bulk::compress(section, ZSTD_LEVEL));
+    match squeezed {
+        Some(Ok(squeezed)) if squeezed.len() < section.len() => {
+            put_varint(out, ((section.len() as u64) << 1) | 1);
+            put_varint(out, squeezed.len() as u64);
+            out.extend_from_slice(&squeezed);
+        }
+        _ => {
+            put_varint(out, (section.len() as u64) << 1);
+            out.extend_from_slice(section);
+        }
+    }
+}
