@@ -1,0 +1,63 @@
+//! `metadata`: type, help and unit of metrics, as their senders told them.
+
+use super::success;
+use crate::error::ApiError;
+use crate::params::Params;
+use crate::state::App;
+use axum::extract::State;
+use axum::response::Response;
+use engine::MetricType;
+use std::sync::Arc;
+
+/// `GET /api/v1/metadata`
+pub async fn metadata(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
+    let engine = app.engine()?;
+    let (limit, per_metric) = (number(&params, "limit")?, number(&params, "limit_per_metric")?);
+    let metric = params.get("metric").to_owned();
+    app.run(&app.lookups, app.flags.query_timeout, move |_| {
+        let mut all = engine.metadata();
+        if !metric.is_empty() {
+            all.retain(|name, _| *name == metric);
+        }
+        Ok(success(|json| {
+            json.object(|o| {
+                for (name, entries) in all.iter().take(limit) {
+                    o.key(name).array(|a| {
+                        for entry in entries.iter().take(per_metric) {
+                            a.object(|o| {
+                                o.key("type").string(type_name(entry.metric_type));
+                                o.key("help").string(&entry.help);
+                                o.key("unit").string(&entry.unit);
+                            });
+                        }
+                    });
+                }
+            });
+        }))
+    })
+    .await
+}
+
+/// A limit; absent, 0 or negative means all.
+fn number(params: &Params, name: &str) -> Result<usize, ApiError> {
+    match params.get(name) {
+        "" => Ok(usize::MAX),
+        text => match text.parse::<i64>() {
+            Ok(limit) => Ok(usize::try_from(limit).ok().filter(|l| *l > 0).unwrap_or(usize::MAX)),
+            Err(_) => Err(ApiError::bad_data(format!("{name} must be a number"))),
+        },
+    }
+}
+
+fn type_name(metric_type: MetricType) -> &'static str {
+    match metric_type {
+        MetricType::Unknown => "unknown",
+        MetricType::Counter => "counter",
+        MetricType::Gauge => "gauge",
+        MetricType::Histogram => "histogram",
+        MetricType::GaugeHistogram => "gaugehistogram",
+        MetricType::Summary => "summary",
+        MetricType::Info => "info",
+        MetricType::StateSet => "stateset",
+    }
+}

@@ -1,0 +1,202 @@
+//! A connection's byte stream under time limits, so that a slow or silent client gives its place back.
+//!
+//! Three limits: a request's head must be complete some seconds after its first byte (and after connecting),
+//! a connection without a request is closed after a while, and a client that reads nothing of its answer is
+//! given up. While a request is being answered nothing limits reading here: its body is read under
+//! [`super::read_body`]'s limits, and waiting for end of file is how a vanished client is noticed.
+//!
+//! It also escapes the quotes and angle brackets of a request line: `curl 'host/api/v1/query?query=up{a="b"}'`
+//! is not a valid URL, but Prometheus answers it and its documentation shows it, while hyper refuses it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Whether a request is being answered on this connection; told by the service, read by the stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Serving(Arc<AtomicBool>);
+
+impl Serving {
+    /// A request's head was read.
+    pub(super) fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    /// Its answer was sent or given up.
+    pub(super) fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+    fn is_serving(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// Nothing is awaited, or without limit.
+    No,
+    /// For the first byte of a request.
+    Request,
+    /// For the rest of its head.
+    Head,
+}
+
+/// A TCP stream that fails with `TimedOut` when a limit passes.
+pub(super) struct TimedStream {
+    stream: TcpStream,
+    serving: Serving,
+    waiting: Waiting,
+    first_request: bool,
+    read_timer: Pin<Box<Sleep>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the end of the request line was read.
+    line_ended: bool,
+    /// Bytes read that had no room in the caller's buffer after escaping.
+    escaped: VecDeque<u8>,
+    head: Duration,
+    idle: Duration,
+    write: Duration,
+}
+
+impl TimedStream {
+    pub(super) fn new(stream: TcpStream, serving: Serving, limits: &super::Limits) -> Self {
+        Self {
+            stream,
+            serving,
+            waiting: Waiting::No,
+            first_request: true,
+            read_timer: Box::pin(sleep_until(Instant::now() + limits.head)),
+            write_timer: None,
+            line_ended: false,
+            escaped: VecDeque::new(),
+            head: limits.head,
+            idle: limits.idle,
+            write: limits.write,
+        }
+    }
+    fn wait_for(&mut self, what: Waiting, at_most: Duration) {
+        self.waiting = what;
+        self.read_timer.as_mut().reset(Instant::now() + at_most);
+    }
+    /// Escapes what was read into `buf` behind `from`, as far as it belongs to the request line.
+    fn escape_line(&mut self, buf: &mut ReadBuf<'_>, from: usize) {
+        if self.line_ended {
+            return;
+        }
+        let read = &buf.filled()[from..];
+        let end = read.iter().position(|b| *b == b'\n');
+        self.line_ended = end.is_some();
+        let line = &read[..end.unwrap_or(read.len())];
+        if !line.iter().any(|b| escape(*b).is_some()) {
+            return;
+        }
+        for byte in line {
+            match escape(*byte) {
+                Some(escaped) => self.escaped.extend(escaped),
+                None => self.escaped.push_back(*byte),
+            }
+        }
+        self.escaped.extend(&read[line.len()..]);
+        buf.set_filled(from);
+        self.give_escaped(buf);
+    }
+    fn give_escaped(&mut self, buf: &mut ReadBuf<'_>) {
+        let room = buf.remaining().min(self.escaped.len());
+        let bytes: Vec<u8> = self.escaped.drain(..room).collect();
+        buf.put_slice(&bytes);
+    }
+    /// Fails once a blocked write has made no progress for too long.
+    fn watch_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.write_timer = None;
+            return result;
+        }
+        let at_most = self.write;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + at_most)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn escape(byte: u8) -> Option<&'static [u8; 3]> {
+    match byte {
+        b'"' => Some(b"%22"),
+        b'<' => Some(b"%3C"),
+        b'>' => Some(b"%3E"),
+        _ => None,
+    }
+}
+
+impl AsyncRead for TimedStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.serving.is_serving() {
+            this.waiting = Waiting::No;
+            this.first_request = false;
+            if !this.escaped.is_empty() {
+                this.give_escaped(buf);
+                return Poll::Ready(Ok(()));
+            }
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        if !this.escaped.is_empty() {
+            this.give_escaped(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if this.waiting == Waiting::No {
+            this.line_ended = false;
+            let at_most = if this.first_request { this.head } else { this.idle };
+            this.wait_for(Waiting::Request, at_most);
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(done) => {
+                this.escape_line(buf, before);
+                if this.waiting == Waiting::Request {
+                    this.wait_for(Waiting::Head, this.head);
+                }
+                Poll::Ready(done)
+            }
+            Poll::Pending => match this.read_timer.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl AsyncWrite for TimedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.watch_write(cx, result)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        this.watch_write(cx, result)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.watch_write(cx, result)
+    }
+}

@@ -1,0 +1,180 @@
+//! All counters of the server, and the snapshot of them that is shown and stored.
+//!
+//! Names that exist in Prometheus have Prometheus' meaning, so its dashboards and alerts work; what only
+//! Marigram has begins with `marigram_`.
+
+use super::family::{Families, Family, Kind, Sample, Summary};
+use super::http::HttpMetrics;
+use super::process;
+use crate::api::status;
+use ingest::remote_write::{Receipt, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage_format::model::Timestamp;
+
+/// The parts of a query's time that are observed.
+#[derive(Debug, Clone, Copy)]
+pub enum QuerySlice {
+    /// Waiting for a slot.
+    Queue,
+    /// Parsing, planning, selecting.
+    Prepare,
+    /// Evaluating.
+    InnerEval,
+    /// Sorting the result.
+    Sort,
+}
+
+/// Counters; share it as `Arc`.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// By handler.
+    pub http: Arc<HttpMetrics>,
+    /// Requests that panicked.
+    pub panics: AtomicU64,
+    /// Queries being evaluated or waiting.
+    pub queries: AtomicU64,
+    /// Remote write.
+    pub writes: WriteMetrics,
+    query_slices: [Summary; 4],
+}
+
+impl Metrics {
+    /// Counts how long a part of a query took.
+    pub fn observe_query(&self, slice: QuerySlice, seconds: f64) {
+        self.query_slices[slice as usize].observe(seconds);
+    }
+    /// Everything, engine included (`None` while it is opening).
+    #[must_use]
+    pub fn gather(
+        &self,
+        engine: Option<&engine::Engine>,
+        max_concurrency: u32,
+        started: Timestamp,
+    ) -> Vec<Family> {
+        let mut families = Families::default();
+        for (name, version) in
+            [("prometheus_build_info", status::VERSION), ("marigram_build_info", env!("CARGO_PKG_VERSION"))]
+        {
+            let labels = vec![("version", version.to_owned())];
+            families.add(name, BUILD_INFO_HELP, Kind::Gauge, vec![(labels, 1.0)]);
+        }
+        families.gauge(
+            "prometheus_ready",
+            "Whether the server is ready.",
+            f64::from(u8::from(engine.is_some())),
+        );
+        process::collect(&mut families, started as f64 / 1000.0);
+        self.http.collect(&mut families);
+        self.collect_queries(&mut families, max_concurrency);
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        families.counter("marigram_panics_total", "Requests that ended in a panic.", count(&self.panics));
+        self.writes.collect(&mut families);
+        if let Some(engine) = engine {
+            collect_engine(&mut families, &engine.stats());
+        }
+        families.0
+    }
+    fn collect_queries(&self, families: &mut Families, max_concurrency: u32) {
+        let mut samples: Vec<Sample> = Vec::new();
+        for (summary, slice) in
+            self.query_slices.iter().zip(["queue_time", "prepare_time", "inner_eval", "result_sort"])
+        {
+            summary.samples(&[("slice", slice.to_owned())], &mut samples);
+        }
+        families.push(
+            "prometheus_engine_query_duration_seconds",
+            "Query timings, quantiles over the most recent queries.",
+            Kind::Summary,
+            samples,
+        );
+        families.gauge(
+            "prometheus_engine_queries",
+            "The current number of queries being executed or waiting.",
+            self.queries.load(Ordering::Relaxed) as f64,
+        );
+        families.gauge(
+            "prometheus_engine_queries_concurrent_max",
+            "The max number of concurrent queries.",
+            f64::from(max_concurrency),
+        );
+    }
+}
+
+/// What remote write brought, by version of the protocol.
+#[derive(Debug, Default)]
+pub struct WriteMetrics {
+    /// Requests refused because too much was under way.
+    pub refused: AtomicU64,
+    versions: [VersionMetrics; 2],
+}
+
+#[derive(Debug, Default)]
+struct VersionMetrics {
+    samples: AtomicU64,
+    histograms: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl WriteMetrics {
+    /// Counts a request that is durable.
+    pub fn count(&self, receipt: &Receipt) {
+        let of = &self.versions[usize::from(receipt.version == Version::V2)];
+        of.samples.fetch_add(receipt.samples_written, Ordering::Relaxed);
+        of.histograms.fetch_add(receipt.histograms_written, Ordering::Relaxed);
+        of.rejected.fetch_add(receipt.rejected_count, Ordering::Relaxed);
+    }
+    fn collect(&self, families: &mut Families) {
+        type Counter = fn(&VersionMetrics) -> &AtomicU64;
+        let rows: [(&'static str, &'static str, Counter); 3] = [
+            ("marigram_remote_write_samples_total", "Float samples stored.", |v| &v.samples),
+            ("marigram_remote_write_histograms_total", "Native histograms stored.", |v| &v.histograms),
+            ("marigram_remote_write_rejected_total", "Samples and histograms not stored.", |v| &v.rejected),
+        ];
+        for (name, help, counter) in rows {
+            let of = |(version, metrics): (&str, &VersionMetrics)| {
+                let value = counter(metrics).load(Ordering::Relaxed);
+                (vec![("protocol_version", version.to_owned())], value as f64)
+            };
+            let samples = ["1.0", "2.0"].into_iter().zip(&self.versions).map(of).collect();
+            families.add(name, help, Kind::Counter, samples);
+        }
+        families.counter(
+            "marigram_remote_write_refused_total",
+            "Write requests answered 503 because too much was under way.",
+            self.refused.load(Ordering::Relaxed),
+        );
+    }
+}
+
+const BUILD_INFO_HELP: &str = "A metric with a constant '1' value labelled by the version of the program.";
+
+fn collect_engine(families: &mut Families, stats: &engine::Stats) {
+    families.gauge(
+        "prometheus_tsdb_head_series",
+        "Total number of series in the head block.",
+        stats.head_series as f64,
+    );
+    families.counter(
+        "prometheus_tsdb_head_samples_appended_total",
+        "Total number of appended samples.",
+        stats.samples_appended,
+    );
+    families.gauge(
+        "prometheus_tsdb_blocks_loaded",
+        "Number of currently loaded data blocks.",
+        stats.blocks as f64,
+    );
+    if let Some((min, max)) = stats.head_range {
+        families.gauge(
+            "prometheus_tsdb_head_min_time",
+            "Minimum time of the head block, milliseconds.",
+            min as f64,
+        );
+        families.gauge(
+            "prometheus_tsdb_head_max_time",
+            "Maximum time of the head block, milliseconds.",
+            max as f64,
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The server looking at itself: counters, the text they are shown in, the log, the self-scrape.
+
+pub mod exposition;
+pub mod family;
+pub mod http;
+pub mod log;
+mod metrics;
+mod process;
+pub mod self_scrape;
+
+pub use metrics::{Metrics, QuerySlice};

@@ -1,0 +1,172 @@
+//! Request parameters: URL and form merged, and the times, durations and limits in them.
+//!
+//! As in Go's `FormValue`: a parameter in the body stands before the same one in the URL, and Grafana
+//! relies on both being read from one request. Prometheus' closed time ranges become half-open ones here.
+
+use crate::error::{ApiError, ErrorType};
+use crate::net::{BodyError, read_body};
+use crate::state::App;
+use crate::wire::time_text::{self, BadDuration, MAX_TIMESTAMP, MIN_TIMESTAMP};
+use axum::extract::{FromRequest, Request};
+use engine::Matcher;
+use hyper::{Method, header};
+use query::parse::{Options, parse_metric_selector};
+use std::sync::Arc;
+use std::time::Duration;
+use storage_format::model::{TimeRange, Timestamp};
+
+/// Longest form body in bytes.
+const FORM_BYTES_MAX: usize = 10 << 20;
+
+/// Merged parameters of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl FromRequest<Arc<App>> for Params {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (head, body) = request.into_parts();
+        let mut pairs = Vec::new();
+        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let media_type = content_type.split(';').next().unwrap_or("").trim();
+        let form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        if form && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+            let body = read_body(body, FORM_BYTES_MAX, &app.limits).await?;
+            pairs.extend(form_urlencoded::parse(&body).into_owned());
+        }
+        if let Some(query) = head.uri.query() {
+            pairs.extend(form_urlencoded::parse(query.as_bytes()).into_owned());
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        let error_type = match error {
+            BodyError::TooLarge { .. } => ErrorType::TooLarge,
+            BodyError::Slow | BodyError::Broken => ErrorType::BadData,
+        };
+        Self::new(error_type, error.to_string())
+    }
+}
+
+impl Params {
+    /// The first value of a parameter; empty when it is absent.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+    /// All values of a parameter.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+    /// A time that must be there.
+    ///
+    /// # Errors
+    /// When it is absent or no time.
+    pub fn time(&self, name: &str) -> Result<Timestamp, ApiError> {
+        let text = self.get(name);
+        time_text::parse_time(text).ok_or_else(|| {
+            ApiError::invalid_parameter(name, format_args!("cannot parse {text:?} to a valid timestamp"))
+        })
+    }
+    /// A time, or `default` when it is absent.
+    ///
+    /// # Errors
+    /// When it is no time.
+    pub fn time_or(&self, name: &str, default: Timestamp) -> Result<Timestamp, ApiError> {
+        let text = self.get(name);
+        if text.is_empty() {
+            return Ok(default);
+        }
+        time_text::parse_time(text).ok_or_else(|| {
+            let why = format!("invalid time value for '{name}': cannot parse {text:?} to a valid timestamp");
+            ApiError::invalid_parameter(name, why)
+        })
+    }
+    /// A duration in milliseconds, if it is there.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn duration_ms(&self, name: &str) -> Result<Option<f64>, ApiError> {
+        match self.get(name) {
+            "" => Ok(None),
+            text => self.required_duration_ms(name, text).map(Some),
+        }
+    }
+    /// A step: a duration that must be there, in whole milliseconds, at least one.
+    ///
+    /// # Errors
+    /// When it is absent, no duration, or not positive.
+    pub fn step_ms(&self, name: &str) -> Result<i64, ApiError> {
+        let step = self.required_duration_ms(name, self.get(name))?;
+        if step < 1.0 {
+            let why =
+                "zero or negative query resolution step widths are not accepted. Try a positive integer";
+            return Err(ApiError::invalid_parameter(name, why));
+        }
+        Ok(step as i64)
+    }
+    fn required_duration_ms(&self, name: &str, text: &str) -> Result<f64, ApiError> {
+        time_text::parse_duration_ms(text).map_err(|why| {
+            let overflow = match why {
+                BadDuration::Malformed => "",
+                BadDuration::Overflow => ". It overflows int64",
+            };
+            let why = format!("cannot parse {text:?} to a valid duration{overflow}");
+            ApiError::invalid_parameter(name, why)
+        })
+    }
+    /// The parameter `timeout`: how long the client wants to wait at most.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        let ms = self.duration_ms("timeout")?;
+        Ok(ms.map(|ms| Duration::from_millis(ms.max(0.0) as u64)))
+    }
+    /// The parameter `limit`; 0 (also when absent) means all.
+    ///
+    /// # Errors
+    /// When it is not a whole number, or negative.
+    pub fn limit(&self) -> Result<usize, ApiError> {
+        match self.get("limit") {
+            "" => Ok(0),
+            text => match text.parse::<i64>() {
+                Ok(limit) => usize::try_from(limit)
+                    .map_err(|_| ApiError::invalid_parameter("limit", "limit must be non-negative")),
+                Err(_) => {
+                    let why = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+                    Err(ApiError::invalid_parameter("limit", why))
+                }
+            },
+        }
+    }
+    /// The closed range from `start` to `end`, everything when absent.
+    ///
+    /// # Errors
+    /// When one of them is no time.
+    pub fn range(&self) -> Result<TimeRange, ApiError> {
+        let start = self.time_or("start", MIN_TIMESTAMP)?;
+        let end = self.time_or("end", MAX_TIMESTAMP)?;
+        Ok(TimeRange::closed(start, end))
+    }
+    /// The series selectors in `match[]`.
+    ///
+    /// # Errors
+    /// When one of them does not parse, or selects everything.
+    pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        self.all("match[]").map(matchers).collect()
+    }
+}
+
+fn matchers(selector: &str) -> Result<Vec<Matcher>, ApiError> {
+    let parsed = parse_metric_selector(selector, &Options::default());
+    let matchers = parsed.map_err(|e| ApiError::invalid_parameter("match[]", e))?;
+    if matchers.iter().all(Matcher::matches_empty) {
+        let why = "match[] must contain at least one non-empty matcher";
+        return Err(ApiError::invalid_parameter("match[]", why));
+    }
+    Ok(matchers)
+}

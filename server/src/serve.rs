@@ -1,0 +1,146 @@
+//! Starts the server, and stops it: listeners first, so that health answers while the storage engine is
+//! still recovering; on the way out requests are drained before the engine is closed.
+
+use crate::flags::{FEATURES, Flags, LogFormat};
+use crate::net::{Listener, Stop};
+use crate::observe::{log, self_scrape};
+use crate::router::router;
+use crate::state::App;
+use engine::Engine;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Runs until Ctrl-C, SIGTERM or `/-/quit`.
+///
+/// # Errors
+/// A sentence for the user: an address or the data directory is in use, or the log could not be written
+/// while stopping.
+pub fn run(flags: Flags) -> Result<(), String> {
+    log::init(flags.log_level.into(), flags.log_format == LogFormat::Json);
+    log_panics();
+    for unknown in flags.enable_feature.iter().filter(|f| !f.is_empty() && !FEATURES.contains(&f.as_str())) {
+        log::warn("unknown feature is ignored", &[("feature", unknown)]);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("cannot start threads: {e}"))?;
+    let outcome = runtime.block_on(serve(flags));
+    // A storage engine that is still opening cannot be interrupted, and has nothing to lose.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(flags: Flags) -> Result<(), String> {
+    let app = Arc::new(App::new(flags)?);
+    stop_on_signals(app.stop.clone()).map_err(|e| format!("cannot listen to signals: {e}"))?;
+    let mut servers = JoinSet::new();
+    let mut addresses = Vec::new();
+    let connections = Arc::new(Semaphore::new(app.limits.connections));
+    for address in &app.flags.listen_address {
+        let bound = Listener::bind(address, Arc::clone(&connections), app.limits.clone()).await;
+        let listener = bound.map_err(|e| cannot_listen(address, &e))?;
+        addresses.push(listener.local_addr().map_err(|e| cannot_listen(address, &e))?.to_string());
+        servers.spawn(listener.serve(router(Arc::clone(&app)), app.stop.clone()));
+    }
+    let opened = open(&app).await;
+    if let Ok(true) = opened {
+        banner(&app.flags, &addresses);
+        let interval = app.flags.self_scrape_interval;
+        if let Some(instance) = addresses.first().filter(|_| !interval.is_zero()) {
+            servers.spawn(self_scrape::run(Arc::clone(&app), instance.clone(), interval));
+        }
+        app.stop.raised().await;
+        log::info("stopping", &[]);
+    }
+    app.stop.raise();
+    while servers.join_next().await.is_some() {}
+    opened?;
+    close(&app).await
+}
+
+/// Opens the storage engine; false when the server was stopped before that was done.
+async fn open(app: &Arc<App>) -> Result<bool, String> {
+    let options = app.flags.engine_options();
+    let opening = tokio::task::spawn_blocking(move || Engine::open(options));
+    tokio::select! {
+        opened = opening => {
+            let engine = opened.map_err(|e| format!("storage could not be opened: {e}"))?;
+            app.set_engine(Arc::new(engine.map_err(|e| e.to_string())?));
+            Ok(true)
+        }
+        () = app.stop.raised() => Ok(false),
+    }
+}
+
+async fn close(app: &Arc<App>) -> Result<(), String> {
+    let Some(engine) = app.take_engine() else { return Ok(()) };
+    let closing = tokio::task::spawn_blocking(move || engine.close());
+    let closed = closing.await.map_err(|e| format!("storage could not be closed: {e}"))?;
+    closed.map_err(|e| e.to_string())?;
+    log::info("stopped", &[]);
+    Ok(())
+}
+
+fn cannot_listen(address: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "cannot listen on {address}: the address is in use (choose another with --web.listen-address)"
+            )
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    }
+}
+
+/// The first signal drains and closes; a second one ends the process at once.
+fn stop_on_signals(stop: Stop) -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_raised() {
+                std::process::exit(130);
+            }
+            stop.raise();
+        }
+    });
+    Ok(())
+}
+
+/// Panics are defects: one line in the log each, instead of a trace between the lines.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        log::error("defect: panic", &[("message", &message), ("at", &place)]);
+    }));
+}
+
+/// Tells a newcomer what to do next.
+fn banner(flags: &Flags, addresses: &[String]) {
+    let prefix = flags.prefix();
+    let base = match addresses.first() {
+        // Nobody can connect to "any address", but to this machine.
+        Some(address) => {
+            format!("http://{}{prefix}", address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"))
+        }
+        None => return,
+    };
+    let text = format!(
+        "Marigram {version}: {base}, data in {data}\n\
+         \n\
+         \x20 ask          curl '{base}/api/v1/query?query=up'\n\
+         \x20 write to it  remote_write: [{{url: '{base}/api/v1/write'}}]   (in prometheus.yml)\n\
+         \x20 see it       Grafana, data source Prometheus, URL {base}\n\
+         \x20 stop it      Ctrl-C;  all flags: marigram --help\n",
+        version = env!("CARGO_PKG_VERSION"),
+        data = flags.path.display(),
+    );
+    // A closed standard output is no reason not to run.
+    let _ = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,165 @@
+//! What all handlers share: the engines, the flags, the counters, and the gates that bound the work.
+//!
+//! Invariants: the storage engine is set once, when it has opened; work that may take long runs on blocking
+//! threads behind a gate, so that queries cannot take the writers' threads nor the other way round.
+
+use crate::api::cardinality::Cardinality;
+use crate::error::{ApiError, ErrorType};
+use crate::flags::Flags;
+use crate::net::{Limits, Stop};
+use crate::observe::{Metrics, log};
+use engine::Engine;
+use ingest::remote_write::Receiver;
+use query::{CancelToken, QueryEngine};
+use regex::Regex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use storage_format::model::Timestamp;
+use tokio::sync::Semaphore;
+
+/// The server's state; share it as `Arc`.
+#[derive(Debug)]
+pub struct App {
+    /// The configuration.
+    pub flags: Flags,
+    /// Time limits of the network, for reading bodies.
+    pub limits: Limits,
+    /// PromQL.
+    pub query: QueryEngine,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Ends the process.
+    pub stop: Stop,
+    /// When the process started, milliseconds since the epoch.
+    pub started: Timestamp,
+    /// Queries at the same time.
+    pub queries: Arc<Semaphore>,
+    /// Look-ups of labels and series at the same time.
+    pub lookups: Arc<Semaphore>,
+    /// Write requests being decoded at the same time.
+    pub decodes: Arc<Semaphore>,
+    /// KiB of write requests in memory.
+    pub write_kib: Arc<Semaphore>,
+    /// Whether the metadata of the own metrics was stored.
+    pub metadata_stored: AtomicBool,
+    /// Pages of these origins may read answers.
+    pub cors_origin: Option<Regex>,
+    /// The last cardinality report and when it was made.
+    pub cardinality: Mutex<Option<(Instant, Arc<Cardinality>)>>,
+    storage: OnceLock<Storage>,
+    closing: AtomicBool,
+}
+
+/// The opened storage engine and what decodes writes for it.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// Stores and selects.
+    pub engine: Arc<Engine>,
+    /// Decodes remote write.
+    pub receiver: Arc<Receiver>,
+}
+
+impl App {
+    /// The state before the storage engine is open.
+    ///
+    /// # Errors
+    /// When `--web.cors.origin` is no regular expression.
+    pub fn new(flags: Flags) -> Result<Self, String> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let limits = Limits {
+            body: flags.read_timeout,
+            idle: flags.read_timeout.min(Limits::default().idle),
+            connections: flags.max_connections as usize,
+            ..Limits::default()
+        };
+        let cors_origin = match flags.cors_origin.as_str() {
+            "" => None,
+            pattern => Some(
+                engine::select::matcher::anchored(pattern)
+                    .map_err(|e| format!("--web.cors.origin is no regular expression: {e}"))?,
+            ),
+        };
+        Ok(Self {
+            query: QueryEngine::new(flags.query_options()),
+            metrics: Metrics::default(),
+            stop: Stop::default(),
+            started: log::now(),
+            queries: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
+            lookups: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
+            decodes: Arc::new(Semaphore::new(cores.max(2))),
+            write_kib: Arc::new(Semaphore::new(flags.max_inflight_write_mib as usize * 1024)),
+            metadata_stored: AtomicBool::new(false),
+            cors_origin,
+            cardinality: Mutex::default(),
+            storage: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            limits,
+            flags,
+        })
+    }
+    /// Hands over the opened storage engine; from now on the server is ready. A second one is ignored.
+    pub fn set_engine(&self, engine: Arc<Engine>) {
+        let receiver = Arc::new(Receiver::new(Arc::clone(&engine), ingest::Limits::REMOTE_WRITE));
+        let _ = self.storage.set(Storage { engine, receiver });
+    }
+    /// The storage engine.
+    ///
+    /// # Errors
+    /// While it is opening, and from the moment the server stops.
+    pub fn engine(&self) -> Result<Arc<Engine>, ApiError> {
+        self.storage().map(|storage| Arc::clone(&storage.engine))
+    }
+    /// The storage engine and the receivers of writes.
+    ///
+    /// # Errors
+    /// While it is opening, and from the moment the server stops.
+    pub fn storage(&self) -> Result<&Storage, ApiError> {
+        let open = self.storage.get().filter(|_| !self.closing.load(Ordering::Acquire));
+        open.ok_or_else(ApiError::not_ready)
+    }
+    /// Takes the storage engine away from requests, to close it.
+    pub fn take_engine(&self) -> Option<Arc<Engine>> {
+        self.closing.store(true, Ordering::Release);
+        self.storage.get().map(|storage| Arc::clone(&storage.engine))
+    }
+    /// Runs `work` on a blocking thread behind `gate`. When the caller goes away the token is cancelled, and
+    /// the place at the gate is given back when the work has ended.
+    ///
+    /// # Errors
+    /// `work`'s own, a timeout when no place came free within `at_most`, and `internal` when it panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        gate: &Arc<Semaphore>,
+        at_most: Duration,
+        work: impl FnOnce(&CancelToken) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let waited = tokio::time::timeout(at_most, Arc::clone(gate).acquire_owned()).await;
+        let place = match waited {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(ApiError::not_ready()),
+            Err(_) => return Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue")),
+        };
+        let cancel = CancelOnDrop(CancelToken::new());
+        let token = cancel.0.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&token)
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(_) => {
+                self.metrics.panics.fetch_add(1, Ordering::Relaxed);
+                Err(ApiError::internal("the request met a defect of the server; its log says more"))
+            }
+        }
+    }
+}
+
+struct CancelOnDrop(CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

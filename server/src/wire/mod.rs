@@ -1,0 +1,8 @@
+//! Shapes on the wire: numbers, JSON, times as text, results, and the bodies that carry them.
+
+pub mod body;
+mod histogram;
+pub mod json;
+pub mod number;
+pub mod result;
+pub mod time_text;
