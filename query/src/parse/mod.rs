@@ -33,5 +33,5 @@ pub use options::Options;
 pub use parser::parse;
 pub use pretty::prettify;
 pub use selector::{parse_metric, parse_metric_selector, parse_metric_selectors};
-pub use series::{SequenceValue, SeriesDescription, parse_series_description};
+pub use series::{SequenceValue, SeriesDescription, parse_duration, parse_series_description};
 pub use tree::{Node, tree};

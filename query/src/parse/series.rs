@@ -63,6 +63,15 @@ pub fn parse_series_description(input: &str) -> Result<SeriesDescription, ParseE
     }
 }
 
+/// The length of a duration such as `1h30m`, in milliseconds.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    // At most 2^63 nanoseconds, hence few enough milliseconds.
+    number::duration(text).map(|nanoseconds| (nanoseconds / 1_000_000) as i64)
+}
+
 struct Values<'a> {
     input: &'a str,
     at: usize,
@@ -188,8 +197,7 @@ impl<'a> Values<'a> {
             return Err(self.unexpected());
         }
         self.at += length;
-        // Cannot overflow: a duration is at most 2^63 nanoseconds.
-        Ok(sign * (number::duration(&rest[..length])? / 1_000_000) as i64)
+        Ok(sign * parse_duration(&rest[..length])?)
     }
 
     fn histograms(&mut self) -> Result<(), String> {
