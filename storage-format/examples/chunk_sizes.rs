@@ -1,10 +1,12 @@
 //! Measures the chunk codecs on a real capture: bytes per sample by class of series, encode and decode time.
 //!
-//! `cargo run --release -p marigram-storage-format --example chunk_sizes -- [instances] [samples] [series a group] [repeat]`
+//! `cargo run --release -p marigram-storage-format --example chunk_sizes -- \
+//! [instances] [samples] [series a group] [seconds a step]`
 //!
 //! The capture (one JSON object a line, see [`load`]) is a template for many instances scraped every 15 s:
 //! every fifth second is a step, instances differ in phase, offset and counter start values, counters go
-//! on across the end of the capture.
+//! on across the end of the capture. With more instances than seconds a step, or more samples than the
+//! capture has steps, the same increments come again, which real targets' would not: `5 480` is free of it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -24,8 +26,6 @@ struct Column {
     labels: BTreeMap<String, String>,
     values: Vec<f64>,
 }
-
-const SECONDS_A_STEP: usize = 5;
 
 fn capture_path() -> PathBuf {
     let shared = std::env::var_os("MARIGRAM_SHARED")
@@ -90,14 +90,14 @@ fn shifted(v: f64, offset: f64, decimals: Option<i32>) -> f64 {
     }
 }
 
-fn simulate(templates: &[Template], instances: usize, samples: usize) -> Vec<Column> {
+fn simulate(templates: &[Template], instances: usize, samples: usize, step: usize) -> Vec<Column> {
     let mut columns = Vec::new();
     for instance in 0..instances {
-        let phase = instance % SECONDS_A_STEP;
+        let phase = instance % step;
         let mut seed = (instance as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         for template in templates {
             let steps: Vec<Option<f64>> =
-                template.seconds.iter().skip(phase).step_by(SECONDS_A_STEP).copied().collect();
+                template.seconds.iter().skip(phase).step_by(step).copied().collect();
             let offset = (instance * 7919 * 13 + instance) % steps.len();
             let (mut first, mut last, mut rise) = (None, 0.0, 0.0);
             for v in steps.iter().flatten() {
@@ -162,44 +162,57 @@ fn class_of(values: &[f64]) -> &'static str {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "printing is the job")]
-fn main() {
-    let mut args = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
-    let (instances, samples) = (args.next().unwrap_or(59), args.next().unwrap_or(480));
-    let (group, repeat) = (args.next().unwrap_or(64), args.next().unwrap_or(1));
-    let columns = simulate(&load(), instances, samples);
-    let total: usize = columns.iter().map(|c| c.values.len()).sum();
-    println!("{} series, {total} samples, groups of {group}", columns.len());
-
+/// The groups of `columns`, and nanoseconds a sample that encoding took.
+fn encode(columns: &[&Column], series: usize) -> (Vec<Vec<u8>>, f64) {
     let started = Instant::now();
     let mut groups = Vec::new();
-    for _ in 0..repeat {
-        groups.clear();
-        for chunk in columns.chunks(group) {
-            let mut encoder = GroupEncoder::new();
-            for column in chunk {
-                encoder.push(&column.values);
-            }
-            groups.push(encoder.finish());
+    for chunk in columns.chunks(series) {
+        let mut encoder = GroupEncoder::new();
+        for column in chunk {
+            encoder.push(&column.values);
         }
+        groups.push(encoder.finish());
     }
-    let encode = started.elapsed().as_secs_f64() * 1e9 / (total * repeat) as f64;
-    let bytes: usize = groups.iter().map(Vec::len).sum();
+    (groups, started.elapsed().as_secs_f64() * 1e9 / samples_of(columns) as f64)
+}
 
+/// Nanoseconds a sample that decoding of all groups takes.
+fn decode(columns: &[&Column], groups: &[Vec<u8>]) -> f64 {
     let started = Instant::now();
     let mut out = Vec::new();
-    for _ in 0..repeat {
-        for bytes in &groups {
-            let group = Group::parse(bytes).expect("what was encoded");
-            for i in 0..group.len() {
-                out.clear();
-                group.decode(i, &mut out).expect("what was encoded");
-            }
+    for bytes in groups {
+        let group = Group::parse(bytes).expect("what was encoded");
+        for i in 0..group.len() {
+            out.clear();
+            group.decode(i, &mut out).expect("what was encoded");
         }
     }
-    let decode = started.elapsed().as_secs_f64() * 1e9 / (total * repeat) as f64;
+    started.elapsed().as_secs_f64() * 1e9 / samples_of(columns) as f64
+}
 
-    for (chunk, bytes) in columns.chunks(group).zip(&groups) {
+/// Microseconds to parse a group and decode one series of it that is not constant.
+fn single(groups: &[Vec<u8>]) -> f64 {
+    let started = Instant::now();
+    let mut read = 0;
+    let mut out = Vec::new();
+    for bytes in groups {
+        let group = Group::parse(bytes).expect("what was encoded");
+        if let Some(i) = (0..group.len()).rev().find(|i| group.constant(*i).is_none()) {
+            out.clear();
+            group.decode(i, &mut out).expect("what was encoded");
+            read += 1;
+        }
+    }
+    started.elapsed().as_secs_f64() * 1e6 / f64::from(read.max(1))
+}
+
+fn samples_of(columns: &[&Column]) -> usize {
+    columns.iter().map(|c| c.values.len()).sum()
+}
+
+fn verify(columns: &[&Column], groups: &[Vec<u8>], series: usize) {
+    let mut out = Vec::new();
+    for (chunk, bytes) in columns.chunks(series).zip(groups) {
         let group = Group::parse(bytes).expect("what was encoded");
         for (i, column) in chunk.iter().enumerate() {
             out.clear();
@@ -211,18 +224,40 @@ fn main() {
             );
         }
     }
-    println!(
-        "total {:.4} B/sample, encode {encode:.1} ns/sample, decode {decode:.2} ns/sample",
-        bytes as f64 / total as f64
-    );
+}
 
-    let mut classes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+#[expect(clippy::print_stdout, reason = "printing is the job")]
+fn main() {
+    let mut args = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
+    let (instances, samples) = (args.next().unwrap_or(59), args.next().unwrap_or(480));
+    let (series, step) = (args.next().unwrap_or(64), args.next().unwrap_or(5));
+    let columns = simulate(&load(), instances, samples, step);
+    let all: Vec<&Column> = columns.iter().collect();
+    println!("{} series, {} samples, groups of {series}", all.len(), samples_of(&all));
+    let (groups, _) = encode(&all, series);
+    verify(&all, &groups, series);
+    drop(groups);
+
+    let mut classes: BTreeMap<&str, Vec<&Column>> = BTreeMap::new();
     for column in &columns {
-        let class = classes.entry(class_of(&column.values)).or_default();
-        class.0 += 1;
-        class.1 += column.values.len();
+        classes.entry(class_of(&column.values)).or_default().push(column);
     }
-    for (class, (series, samples)) in classes {
-        println!("{class:18} {series:7} series {samples:10} samples");
+    let total = samples_of(&all) as f64;
+    println!(
+        "class               series  of samples  B/sample  share of all B/sample  encode ns  decode ns  single µs"
+    );
+    for (class, columns) in classes.into_iter().chain([("all", all)]) {
+        let (groups, encoding) = encode(&columns, series);
+        let decoding = decode(&columns, &groups);
+        let bytes = groups.iter().map(Vec::len).sum::<usize>() as f64;
+        let own = samples_of(&columns) as f64;
+        println!(
+            "{class:18} {:7} {:10.1}% {:9.4} {:22.4} {encoding:10.1} {decoding:10.2} {:10.1}",
+            columns.len(),
+            own / total * 100.0,
+            bytes / own,
+            bytes / total,
+            single(&groups)
+        );
     }
 }

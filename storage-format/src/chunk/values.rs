@@ -10,6 +10,7 @@ mod encode;
 mod group;
 mod predict;
 mod rans;
+mod reference;
 mod tables;
 
 use super::MAX_SAMPLES;
@@ -48,6 +49,7 @@ struct Head {
     detail: u8,
     exceptions: bool,
     fixed: bool,
+    reference: bool,
 }
 
 impl Head {
@@ -57,13 +59,14 @@ impl Head {
             | u8::from(self.exceptions) << 4
             | u8::from(self.fixed) << 5
             | u8::from(!same_count) << 6
+            | u8::from(self.reference) << 7
     }
 
     /// The head, and whether a count follows.
     fn of(byte: u8) -> Option<(Self, bool)> {
         let kind = [Kind::Constant, Kind::Decimal, Kind::Bits].into_iter().find(|k| *k as u8 == byte & 3)?;
-        let head = Self { kind, detail: byte >> 2 & 3, exceptions: byte & 16 != 0, fixed: byte & 32 != 0 };
-        (byte < 128).then_some((head, byte & 64 != 0))
+        let (exceptions, fixed, reference) = (byte & 16 != 0, byte & 32 != 0, byte & 128 != 0);
+        Some((Self { kind, detail: byte >> 2 & 3, exceptions, fixed, reference }, byte & 64 != 0))
     }
 }
 

@@ -7,6 +7,7 @@
 use super::column::{Column, Mapping};
 use super::predict::{self, Predicted, Prediction, Predictor};
 use super::rans::{self, Counts};
+use super::reference::{self, Reference};
 use super::tables::Tables;
 use super::{ConstantKind, Head, Kind};
 use crate::bytes::{BitWriter, put_varint, put_varint_signed};
@@ -64,17 +65,25 @@ pub(super) fn encode(columns: &[Prepared]) -> Vec<u8> {
 }
 
 fn coded(columns: &[Prepared]) -> Vec<u8> {
-    let counts: Vec<&Counts> = columns.iter().filter_map(to_be_coded).map(|p| &p.counts).collect();
+    let references = reference::choose(columns);
+    let predictions: Vec<Option<&Predicted>> = columns
+        .iter()
+        .zip(&references)
+        .map(|(column, reference)| prediction_of(column, reference.as_ref()))
+        .collect();
+    let counts: Vec<&Counts> =
+        predictions.iter().flatten().filter(|p| !p.numbers.is_empty()).map(|p| &p.counts).collect();
     let tables = Tables::choose(&counts);
     let mut chosen = tables.chosen.iter();
     let mut sections = Sections::default();
-    for column in columns {
+    for ((column, reference), predicted) in columns.iter().zip(&references).zip(predictions) {
         match column {
             Prepared::Constant { count, value } => sections.constant(*count, *value),
-            Prepared::Varying { count, column, predicted } => {
-                let choice = to_be_coded_by(predicted.as_deref()).and_then(|_| *chosen.next()?);
+            Prepared::Varying { count, column, .. } => {
+                let choice = predicted.filter(|p| !p.numbers.is_empty()).and_then(|_| *chosen.next()?);
                 let table = choice.map(|(id, bits)| (id, &tables.tables[id], bits));
-                sections.varying(*count, column, predicted.as_deref(), table);
+                let distance = reference.as_ref().map(|r| r.distance);
+                sections.varying(*count, column, distance, predicted, table);
             }
         }
     }
@@ -88,15 +97,13 @@ fn coded(columns: &[Prepared]) -> Vec<u8> {
     sections.finish(columns.len(), &described, false)
 }
 
-fn to_be_coded(column: &Prepared) -> Option<&Predicted> {
-    match column {
-        Prepared::Constant { .. } => None,
-        Prepared::Varying { predicted, .. } => to_be_coded_by(predicted.as_deref()),
+/// The prediction a coded column is stored by: of itself, or of its difference to another.
+fn prediction_of<'a>(column: &'a Prepared, reference: Option<&'a Reference>) -> Option<&'a Predicted> {
+    match (column, reference) {
+        (_, Some(reference)) => Some(&reference.predicted),
+        (Prepared::Varying { predicted, .. }, None) => predicted.as_deref(),
+        (Prepared::Constant { .. }, None) => None,
     }
-}
-
-fn to_be_coded_by(predicted: Option<&Predicted>) -> Option<&Predicted> {
-    predicted.filter(|p| !p.numbers.is_empty())
 }
 
 fn plain(columns: &[Prepared]) -> Vec<u8> {
@@ -107,7 +114,7 @@ fn plain(columns: &[Prepared]) -> Vec<u8> {
             Prepared::Constant { count, value } => sections.constant(*count, *value),
             Prepared::Varying { count, column, predicted } => {
                 let prediction = predicted.as_ref().map(|_| plain_prediction(column, &mut numbers));
-                sections.head(*count, column, prediction.map(|p| p.predictor), true);
+                sections.head(*count, column, None, prediction.map(|p| p.predictor), true);
                 let from = sections.payload.len();
                 sections.lead(column, prediction);
                 if prediction.is_some() {
@@ -159,10 +166,9 @@ impl Sections {
         } else {
             ConstantKind::Bits
         };
-        self.put_head(
-            count,
-            Head { kind: Kind::Constant, detail: kind as u8, exceptions: false, fixed: false },
-        );
+        let detail = kind as u8;
+        let head = Head { kind: Kind::Constant, detail, exceptions: false, fixed: false, reference: false };
+        self.put_head(count, head);
         match kind {
             ConstantKind::AsBefore => {}
             ConstantKind::Integer => put_varint_signed(&mut self.directory, integer),
@@ -180,13 +186,24 @@ impl Sections {
         }
     }
 
-    fn head(&mut self, count: usize, column: &Column, predictor: Option<Predictor>, fixed: bool) {
+    fn head(
+        &mut self,
+        count: usize,
+        column: &Column,
+        distance: Option<usize>,
+        predictor: Option<Predictor>,
+        fixed: bool,
+    ) {
         let kind = match column.mapping {
             Mapping::Decimal(_) => Kind::Decimal,
             Mapping::Bits => Kind::Bits,
         };
         let detail = predictor.map_or(0, |p| p as u8);
-        self.put_head(count, Head { kind, detail, exceptions: !column.exceptions.is_empty(), fixed });
+        let exceptions = !column.exceptions.is_empty();
+        self.put_head(count, Head { kind, detail, exceptions, fixed, reference: distance.is_some() });
+        if let Some(distance) = distance {
+            put_varint(&mut self.directory, distance as u64);
+        }
         if let Mapping::Decimal(places) = column.mapping {
             self.directory.push(places);
         }
@@ -215,6 +232,7 @@ impl Sections {
         &mut self,
         count: usize,
         column: &Column,
+        distance: Option<usize>,
         predicted: Option<&Predicted>,
         table: Option<(usize, &rans::Table, f64)>,
     ) {
@@ -224,7 +242,7 @@ impl Sections {
             let extra = predicted.map_or(0, |p| rans::extra_bits(&p.counts)) as f64;
             (bits + extra) / 8.0 + 5.0 < fixed_len(numbers) as f64
         });
-        self.head(count, column, prediction.map(|p| p.predictor), coded.is_none());
+        self.head(count, column, distance, prediction.map(|p| p.predictor), coded.is_none());
         let from = self.payload.len();
         self.lead(column, prediction);
         match coded {

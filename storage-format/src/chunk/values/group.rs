@@ -6,6 +6,7 @@
 use super::column::{MAX_PLACES, Mapping};
 use super::predict::{Prediction, Predictor};
 use super::rans::{Decoder, Table};
+use super::reference::MAX_HOPS;
 use super::tables::MAX_TABLES;
 use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_SECTION, WHAT};
 use crate::bytes::{BitReader, Cursor};
@@ -32,17 +33,21 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy)]
 enum Coding {
-    Constant {
-        value: f64,
-    },
-    Varying {
-        mapping: Mapping,
-        predictor: Predictor,
-        exceptions: bool,
-        table: Option<u8>,
-        from: u32,
-        len: u32,
-    },
+    Constant { value: f64 },
+    Varying(Varying),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Varying {
+    mapping: Mapping,
+    predictor: Predictor,
+    exceptions: bool,
+    /// The series this one is the difference to, and how many are read for it in all.
+    reference: Option<u16>,
+    hops: u8,
+    table: Option<u8>,
+    from: u32,
+    len: u32,
 }
 
 /// The payload as it is stored; inflated when first needed.
@@ -141,8 +146,8 @@ impl<'a> Group<'a> {
                 out.resize(from + count, value);
                 Ok(())
             }
-            Coding::Varying { .. } => {
-                let decoded = self.decode_varying(entry, out);
+            Coding::Varying(varying) => {
+                let decoded = self.decode_varying(&varying, count, out);
                 if decoded.is_err() {
                     out.truncate(from);
                 }
@@ -151,18 +156,55 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn decode_varying(&self, entry: &Entry, out: &mut Vec<f64>) -> Result<(), FormatError> {
-        let Coding::Varying { mapping, predictor, exceptions, table, from, len } = entry.coding else {
-            return Ok(());
+    fn decode_varying(&self, varying: &Varying, count: usize, out: &mut Vec<f64>) -> Result<(), FormatError> {
+        let start = out.len();
+        out.reserve(count);
+        let Some(mut next) = varying.reference else {
+            return self.decode_own(varying, count, out, |prediction, column| {
+                prediction.undo(column, varying.mapping);
+            });
         };
+        // The integers of the series are the sum of its own and those of all it refers to.
+        let integers = |prediction: &Prediction, column: &mut [f64]| {
+            prediction.undo_with(column, |m| f64::from_bits(m as u64));
+        };
+        self.decode_own(varying, count, out, integers)?;
+        let mut other = Vec::with_capacity(count);
+        loop {
+            let Some(Entry { coding: Coding::Varying(varying), .. }) = self.series.get(usize::from(next))
+            else {
+                return Err(FormatError::malformed(WHAT, usize::from(next)));
+            };
+            other.clear();
+            self.decode_own(varying, count, &mut other, integers)?;
+            for (sum, v) in out[start..].iter_mut().zip(&other) {
+                *sum = f64::from_bits(sum.to_bits().wrapping_add(v.to_bits()));
+            }
+            match varying.reference {
+                Some(reference) => next = reference,
+                None => break,
+            }
+        }
+        out[start..].iter_mut().for_each(|v| *v = varying.mapping.float(v.to_bits() as i64));
+        Ok(())
+    }
+
+    /// Appends what is stored of a series itself: its numbers, which `undo` makes values of, between its
+    /// exceptions.
+    fn decode_own(
+        &self,
+        varying: &Varying,
+        count: usize,
+        out: &mut Vec<f64>,
+        undo: impl Fn(&Prediction, &mut [f64]),
+    ) -> Result<(), FormatError> {
+        let Varying { predictor, exceptions, table, from, len, .. } = *varying;
         let payload = self.payload.bytes()?;
         let bytes = payload.get(from as usize..).and_then(|rest| rest.get(..len as usize));
         let mut cursor = Cursor::new(WHAT, bytes.ok_or_else(|| FormatError::truncated(WHAT, from as usize))?);
-        let count = entry.count as usize;
         let aside = if exceptions { read_exceptions(&mut cursor, count)? } else { Vec::new() };
         let integers = count - aside.len();
         let start = out.len();
-        out.reserve(count);
         if integers > 0 {
             let prediction = Prediction::decode(predictor, &mut cursor)?;
             let numbers = predictor.numbers(integers);
@@ -174,7 +216,7 @@ impl<'a> Group<'a> {
                 }
                 None => read_fixed(&mut cursor, numbers, out)?,
             }
-            prediction.undo(&mut out[start..], mapping);
+            undo(&prediction, &mut out[start..]);
         }
         if !cursor.is_empty() {
             return Err(cursor.malformed());
@@ -211,39 +253,70 @@ fn read_directory(
             count = cursor.varint_up_to(MAX_SAMPLES)?;
         }
         let coding = if head.kind == Kind::Constant {
-            constant = match head.detail {
-                d if d == ConstantKind::AsBefore as u8 => constant,
-                d if d == ConstantKind::Integer as u8 => cursor.varint_signed()? as f64,
-                d if d == ConstantKind::Bits as u8 => cursor.f64()?,
-                _ => return Err(cursor.malformed()),
-            };
+            constant = read_constant(&mut cursor, head, constant)?;
             Coding::Constant { value: constant }
         } else {
-            let mapping = match head.kind {
-                Kind::Decimal => Mapping::Decimal(cursor.u8()?),
-                _ => Mapping::Bits,
-            };
-            let table =
-                if head.fixed { None } else { Some(cursor.varint_up_to(tables.wrapping_sub(1))? as u8) };
-            let len = cursor.varint_up_to(payload - from)?;
-            if tables == 0 && table.is_some() || matches!(mapping, Mapping::Decimal(p) if p > MAX_PLACES) {
-                return Err(cursor.malformed());
-            }
-            let predictor = Predictor::ALL[usize::from(head.detail & 3)];
-            let coding = Coding::Varying {
-                mapping,
-                predictor,
-                exceptions: head.exceptions,
-                table,
-                from: from as u32,
-                len: len as u32,
-            };
-            from += len;
+            let varying = read_varying(&mut cursor, head, count, &series, tables, payload - from)?;
+            let coding = Coding::Varying(Varying { from: from as u32, ..varying });
+            from += varying.len as usize;
             coding
         };
         series.push(Entry { count: count as u32, coding });
     }
     if cursor.is_empty() && from == payload { Ok(series) } else { Err(cursor.malformed()) }
+}
+
+fn read_constant(cursor: &mut Cursor<'_>, head: Head, before: f64) -> Result<f64, FormatError> {
+    match head.detail {
+        d if d == ConstantKind::AsBefore as u8 => Ok(before),
+        d if d == ConstantKind::Integer as u8 => Ok(cursor.varint_signed()? as f64),
+        d if d == ConstantKind::Bits as u8 => cursor.f64(),
+        _ => Err(cursor.malformed()),
+    }
+}
+
+/// A series of `count` values behind those of `before`; `from` is left to the caller.
+fn read_varying(
+    cursor: &mut Cursor<'_>,
+    head: Head,
+    count: usize,
+    before: &[Entry],
+    tables: usize,
+    payload: usize,
+) -> Result<Varying, FormatError> {
+    let distance = if head.reference { Some(cursor.varint_up_to(before.len())?) } else { None };
+    let mapping = match head.kind {
+        Kind::Decimal => Mapping::Decimal(cursor.u8()?),
+        _ => Mapping::Bits,
+    };
+    if matches!(mapping, Mapping::Decimal(places) if places > MAX_PLACES) {
+        return Err(cursor.malformed());
+    }
+    let (mut reference, mut hops) = (None, 0);
+    if let Some(distance) = distance {
+        let at = before.len() - distance;
+        match before.get(at) {
+            Some(Entry { coding: Coding::Varying(other), count: others })
+                if !head.exceptions
+                    && !other.exceptions
+                    && *others as usize == count
+                    && other.mapping == mapping
+                    && usize::from(other.hops) < MAX_HOPS =>
+            {
+                reference = Some(at as u16);
+                hops = other.hops + 1;
+            }
+            _ => return Err(cursor.malformed()),
+        }
+    }
+    let table = match tables.checked_sub(1) {
+        _ if head.fixed => None,
+        Some(last) => Some(cursor.varint_up_to(last)? as u8),
+        None => return Err(cursor.malformed()),
+    };
+    let len = cursor.varint_up_to(payload)? as u32;
+    let predictor = Predictor::ALL[usize::from(head.detail & 3)];
+    Ok(Varying { mapping, predictor, exceptions: head.exceptions, reference, hops, table, from: 0, len })
 }
 
 /// Positions and bits of the values that stand aside.
