@@ -10,13 +10,11 @@ use super::rans::{self, Counts};
 use super::reference::{self, Reference};
 use super::tables::Tables;
 use super::{ConstantKind, Head, Kind};
-use crate::bytes::{BitWriter, put_varint, put_varint_signed};
+use crate::bytes::{BitWriter, put_varint, put_varint_signed, squeeze};
 use crate::model::is_stale;
 
-/// Effort of zstd for directories and plain payloads.
-const ZSTD_LEVEL: i32 = 3;
 /// Below this many bytes zstd is not tried.
-const ZSTD_MIN: usize = 64;
+const SQUEEZE_MIN: usize = 64;
 /// Plain columns must save this share, in percent, to be worth their slower access.
 const PLAIN_MUST_SAVE: usize = 8;
 
@@ -55,7 +53,7 @@ struct Sections {
 pub(super) fn encode(columns: &[Prepared]) -> Vec<u8> {
     let coded = coded(columns);
     let varying = columns.iter().any(|c| matches!(c, Prepared::Varying { .. }));
-    if varying && coded.len() > 4 * ZSTD_MIN {
+    if varying && coded.len() > 4 * SQUEEZE_MIN {
         let plain = plain(columns);
         if plain.len() * 100 < coded.len() * (100 - PLAIN_MUST_SAVE) {
             return plain;
@@ -268,15 +266,15 @@ impl Sections {
 }
 
 /// A section: its length doubled, plus one when it is compressed, then the compressed length.
-fn put_section(out: &mut Vec<u8>, section: &[u8], squeeze: bool) {
-    let squeezed = (squeeze && section.len() >= ZSTD_MIN).then(|| zstd::bulk::compress(section, ZSTD_LEVEL));
+fn put_section(out: &mut Vec<u8>, section: &[u8], worth_a_try: bool) {
+    let squeezed = if worth_a_try && section.len() >= SQUEEZE_MIN { squeeze(section) } else { None };
     match squeezed {
-        Some(Ok(squeezed)) if squeezed.len() < section.len() => {
+        Some(squeezed) => {
             put_varint(out, ((section.len() as u64) << 1) | 1);
             put_varint(out, squeezed.len() as u64);
             out.extend_from_slice(&squeezed);
         }
-        _ => {
+        None => {
             put_varint(out, (section.len() as u64) << 1);
             out.extend_from_slice(section);
         }

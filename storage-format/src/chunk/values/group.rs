@@ -9,7 +9,7 @@ use super::rans::{Decoder, Table};
 use super::reference::MAX_HOPS;
 use super::tables::MAX_TABLES;
 use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_SECTION, WHAT};
-use crate::bytes::{BitReader, Cursor};
+use crate::bytes::{BitReader, Cursor, inflate};
 use crate::chunk::MAX_SAMPLES;
 use crate::error::FormatError;
 use crate::model::STALE_NAN_BITS;
@@ -62,17 +62,12 @@ impl Payload<'_> {
     fn bytes(&self) -> Result<&[u8], FormatError> {
         match &self.inflated {
             None => Ok(self.stored),
-            Some(cell) => match cell.get_or_init(|| inflate(self.stored, self.len)) {
+            Some(cell) => match cell.get_or_init(|| inflate(WHAT, self.stored, self.len)) {
                 Ok(bytes) => Ok(bytes),
                 Err(error) => Err(error.clone()),
             },
         }
     }
-}
-
-fn inflate(stored: &[u8], len: usize) -> Result<Vec<u8>, FormatError> {
-    let bytes = zstd::bulk::decompress(stored, len).map_err(|_| FormatError::malformed(WHAT, 0))?;
-    if bytes.len() == len { Ok(bytes) } else { Err(FormatError::malformed(WHAT, bytes.len())) }
 }
 
 /// A section: its stored bytes, its length, whether it is compressed.
@@ -95,8 +90,11 @@ impl<'a> Group<'a> {
         let mut cursor = Cursor::new(WHAT, bytes);
         let len = cursor.varint_up_to(MAX_GROUP_SERIES)?;
         let (stored, directory_len, compressed) = take_section(&mut cursor)?;
-        let directory =
-            if compressed { Cow::Owned(inflate(stored, directory_len)?) } else { Cow::Borrowed(stored) };
+        let directory = if compressed {
+            Cow::Owned(inflate(WHAT, stored, directory_len)?)
+        } else {
+            Cow::Borrowed(stored)
+        };
         let (tables, _, compressed) = take_section(&mut cursor)?;
         if compressed {
             return Err(cursor.malformed());

@@ -12,7 +12,7 @@ use crate::bytes::{width_of, zigzag};
 /// The most columns read to read one.
 pub(super) const MAX_HOPS: usize = 3;
 /// How many columns back a reference is looked for.
-const WINDOW: usize = 16;
+const WINDOW: usize = 64;
 /// Columns for which the search is worth its time have at least this many integers.
 const MIN_INTEGERS: usize = 16;
 

@@ -13,7 +13,7 @@ fn description_bits(counts: &Counts) -> f64 {
 }
 
 /// The most tables in a group, which bounds the encoder's work.
-pub(super) const MAX_TABLES: usize = 64;
+pub(super) const MAX_TABLES: usize = 128;
 
 /// The tables of a group, and which of them each series uses.
 #[derive(Debug, Default)]
