@@ -4,7 +4,7 @@
 //! has more than 100 bytes gives its operands lines of their own, two spaces deeper.
 
 use super::ast::Expr;
-use super::print::{AggregateHead, BinaryHead, SubquerySuffix};
+use super::print::{AggregateHead, BinaryHead, SubquerySuffix, has_infinite_base};
 use std::fmt::Write as _;
 
 const LINE_BYTES_MAX: usize = 100;
@@ -45,7 +45,12 @@ fn write(out: &mut String, expr: &Expr, level: usize) {
             out.push_str(operand.trim());
         }
         Expr::Binary(e) if split => {
-            write(out, &e.lhs, level + 1);
+            if has_infinite_base(e) {
+                indent(out, level + 1);
+                out.push_str("Inf");
+            } else {
+                write(out, &e.lhs, level + 1);
+            }
             out.push('\n');
             indent(out, level);
             put!(out, "{}", BinaryHead(e));

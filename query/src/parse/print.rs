@@ -5,8 +5,8 @@
 //! milliseconds.
 
 use super::ast::{
-    Aggregate, At, Binary, Card, DurationExpr, DurationKind, DurationOp, Expr, MatrixSelector, NumberLiteral,
-    Subquery, Unary, UnaryOp, VectorSelector,
+    Aggregate, At, Binary, BinaryOp, Card, DurationExpr, DurationKind, DurationOp, Expr, MatrixSelector,
+    NumberLiteral, Subquery, Unary, UnaryOp, VectorSelector,
 };
 use super::text::{duration, float, float_v, quote};
 use engine::{MatchOp, Matcher};
@@ -23,7 +23,16 @@ impl Display for Expr {
             Self::Matrix(e) => e.fmt(f),
             Self::Subquery(e) => write!(f, "{}{}", e.expr, SubquerySuffix(e)),
             Self::Unary(e) => e.fmt(f),
-            Self::Binary(e) => write!(f, "{} {} {}", e.lhs, BinaryHead(e), e.rhs),
+            Self::Binary(e) => {
+                match &e.lhs {
+                    // The sign of `+Inf` would be read as one of the whole power.
+                    Self::Number(n) if e.op == BinaryOp::Pow && n.value == f64::INFINITY => {
+                        f.write_str("Inf")?
+                    }
+                    lhs => lhs.fmt(f)?,
+                }
+                write!(f, " {} {}", BinaryHead(e), e.rhs)
+            }
             Self::Aggregate(e) => e.fmt(f),
             Self::Call(e) => {
                 write!(f, "{}(", e.function.name)?;
@@ -33,6 +42,11 @@ impl Display for Expr {
             Self::Paren(e) => write!(f, "({})", e.expr),
         }
     }
+}
+
+/// Whether it is a power of `+Inf`, whose sign would be read as one of the whole power.
+pub(super) fn has_infinite_base(binary: &Binary) -> bool {
+    binary.op == BinaryOp::Pow && matches!(&binary.lhs, Expr::Number(n) if n.value == f64::INFINITY)
 }
 
 fn comma_separated(f: &mut Formatter<'_>, items: impl IntoIterator<Item: Display>) -> fmt::Result {

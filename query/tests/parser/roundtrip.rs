@@ -1,0 +1,84 @@
+//! What is printed parses to the same tree; prettified it is the same query.
+
+use crate::generate::{Dialect, query};
+use proptest::prelude::*;
+use query::parse::{Expr, Options, parse, prettify};
+
+/// The tree without positions.
+pub(crate) fn shape(expr: &Expr) -> String {
+    let debug = format!("{expr:?}");
+    let mut shape = String::with_capacity(debug.len());
+    let mut rest = debug.as_str();
+    while let Some((before, after)) = rest.split_once("span: Span {") {
+        shape.push_str(before);
+        rest = after.split_once('}').map_or("", |(_, rest)| rest);
+    }
+    shape + rest
+}
+
+fn parsed(text: &str) -> Expr {
+    parse(text, &Options::all_features()).unwrap_or_else(|e| panic!("{text}: {:?}", e.errors))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn printing_and_parsing_again_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        let text = query(&bytes, Dialect::Full);
+        // Printing sorts matchers and shortens numbers; after that nothing may change any more.
+        let printed = parsed(&text).to_string();
+        let again = parsed(&printed);
+        prop_assert_eq!(&again.to_string(), &printed);
+        prop_assert_eq!(shape(&parsed(&again.to_string())), shape(&again));
+    }
+
+    #[test]
+    fn prettified_queries_are_the_same_query(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        let printed = parsed(&query(&bytes, Dialect::Full)).to_string();
+        let pretty = prettify(&parsed(&printed));
+        prop_assert_eq!(shape(&parsed(&pretty)), shape(&parsed(&printed)));
+        prop_assert_eq!(prettify(&parsed(&pretty)), pretty);
+    }
+
+    #[test]
+    fn positions_lie_inside_the_query(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        let text = query(&bytes, Dialect::Full);
+        let expr = parsed(&text);
+        let mut todo = vec![(&expr, 0, text.len() as u32)];
+        while let Some((expr, from, to)) = todo.pop() {
+            let span = expr.span();
+            prop_assert!(from <= span.start && span.start < span.end && span.end <= to, "{} in {}", expr, text);
+            todo.extend(expr.children().into_iter().map(|child| (child, span.start, span.end)));
+        }
+    }
+}
+
+#[test]
+fn the_whole_grammar_is_generated() {
+    let mut seen = String::new();
+    let mut state = 7_u64;
+    for _ in 0..3000 {
+        let bytes: Vec<u8> = (0..80)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as u8
+            })
+            .collect();
+        seen.push_str(&query(&bytes, Dialect::Full));
+    }
+    for word in [
+        "anchored",
+        "offset -",
+        "@ end()",
+        "group_left",
+        "fill_left",
+        "min_of",
+        "</",
+        "[2w:",
+        "bool",
+        "without",
+    ] {
+        assert!(seen.to_ascii_lowercase().contains(word), "{word} is never generated");
+    }
+}
