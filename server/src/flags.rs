@@ -69,6 +69,11 @@ pub struct Flags {
     #[arg(default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..1 << 20))]
     pub max_inflight_write_mib: u32,
 
+    /// How long a write may wait for room and for its turn before its sender is told to retry.
+    #[arg(long = "web.write-queue-timeout", env = "MARIGRAM_WEB_WRITE_QUEUE_TIMEOUT")]
+    #[arg(default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    pub write_queue_timeout: Duration,
+
     /// Data directory; created when missing.
     #[arg(long = "storage.tsdb.path", env = "MARIGRAM_STORAGE_TSDB_PATH", value_name = "DIR")]
     #[arg(default_value = "./data")]

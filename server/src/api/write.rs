@@ -14,15 +14,12 @@ use hyper::{HeaderMap, StatusCode, header};
 use ingest::remote_write::{Receipt, RequestInfo, Version, negotiate};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Longest compressed body in bytes.
 const BODY_BYTES_MAX: usize = 32 << 20;
 /// Memory a request needs while it is decoded, as a multiple of its compressed length.
 const EXPANSION: u64 = 5;
-/// How long a request may wait for room or for its turn before the sender is told to come back.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// `POST /api/v1/write`
 pub async fn remote_write(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -49,7 +46,7 @@ async fn receive(app: &Arc<App>, headers: HeaderMap, body: Body) -> Result<Recei
     let receiver = Arc::clone(&app.storage()?.receiver);
     let room = room(app, body.size_hint().exact()).await?;
     let body = read_body(body, BODY_BYTES_MAX, &app.limits).await?;
-    let decoded = app.run(&app.decodes, WAIT, move |_| {
+    let decoded = app.run(&app.decodes, app.flags.write_queue_timeout, move |_| {
         let receipt = receiver.receive(info(&headers), &body).map_err(refusal);
         drop((body, room));
         receipt
@@ -83,8 +80,8 @@ async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit, Ap
     let all = u64::from(app.flags.max_inflight_write_mib) * 1024;
     let kib = (length.saturating_mul(EXPANSION) / 1024 + 1).min(all);
     let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-    let waited = tokio::time::timeout(WAIT, Arc::clone(&app.write_kib).acquire_many_owned(kib)).await;
-    match waited {
+    let room = Arc::clone(&app.write_kib).acquire_many_owned(kib);
+    match tokio::time::timeout(app.flags.write_queue_timeout, room).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(overloaded(app)),
     }

@@ -11,9 +11,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -21,19 +21,35 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Whether a request is being answered on this connection; told by the service, read by the stream.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Serving(Arc<AtomicBool>);
+pub(super) struct Serving(Arc<Turns>);
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// Beginnings and ends of answers: odd while a request is being answered.
+    count: AtomicU64,
+    /// The connection, when it waits for bytes meanwhile.
+    reader: Mutex<Option<Waker>>,
+}
 
 impl Serving {
     /// A request's head was read.
     pub(super) fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
     }
-    /// Its answer was sent or given up.
+    /// Its answer was sent or given up. The connection is woken, because hyper does not ask for bytes again
+    /// when it has asked already, and the limits would not begin to count.
     pub(super) fn end(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+        let reader = self.0.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
-    fn is_serving(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn turn(&self) -> u64 {
+        self.0.count.load(Ordering::Acquire)
+    }
+    fn wake_at_end(&self, cx: &Context<'_>) {
+        *self.0.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
     }
 }
 
@@ -52,7 +68,8 @@ pub(super) struct TimedStream {
     stream: TcpStream,
     serving: Serving,
     waiting: Waiting,
-    first_request: bool,
+    /// The turn in which `waiting` was set.
+    turn: u64,
     read_timer: Pin<Box<Sleep>>,
     write_timer: Option<Pin<Box<Sleep>>>,
     /// Whether the end of the request line was read.
@@ -70,7 +87,7 @@ impl TimedStream {
             stream,
             serving,
             waiting: Waiting::No,
-            first_request: true,
+            turn: 0,
             read_timer: Box::pin(sleep_until(Instant::now() + limits.head)),
             write_timer: None,
             line_ended: false,
@@ -138,22 +155,22 @@ fn escape(byte: u8) -> Option<&'static [u8; 3]> {
 impl AsyncRead for TimedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.serving.is_serving() {
-            this.waiting = Waiting::No;
-            this.first_request = false;
-            if !this.escaped.is_empty() {
-                this.give_escaped(buf);
-                return Poll::Ready(Ok(()));
-            }
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
-        }
         if !this.escaped.is_empty() {
             this.give_escaped(buf);
             return Poll::Ready(Ok(()));
         }
-        if this.waiting == Waiting::No {
+        let turn = this.serving.turn();
+        if turn % 2 == 1 {
+            let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+            if read.is_pending() {
+                this.serving.wake_at_end(cx);
+            }
+            return read;
+        }
+        if this.waiting == Waiting::No || this.turn != turn {
+            this.turn = turn;
             this.line_ended = false;
-            let at_most = if this.first_request { this.head } else { this.idle };
+            let at_most = if turn == 0 { this.head } else { this.idle };
             this.wait_for(Waiting::Request, at_most);
         }
         let before = buf.filled().len();

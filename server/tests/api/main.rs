@@ -1,0 +1,9 @@
+//! The HTTP API over real connections: a server on a free port with an engine in a temporary folder.
+
+mod answers;
+mod network;
+mod operations;
+mod parameters;
+mod results;
+mod support;
+mod writes;

@@ -1,0 +1,57 @@
+//! Endpoints that change something: off unless enabled, never by GET, never for foreign pages.
+
+use crate::support::server;
+
+#[test]
+fn admin_endpoints_need_their_flag_and_post() {
+    let flush = "/api/v1/admin/tsdb/flush";
+    let off = server(&[]);
+    let reply = off.ask("POST", flush, &[], b"");
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.json("/error"), "admin APIs disabled");
+    let on = server(&["--web.enable-admin-api"]);
+    assert_eq!(on.get(flush).status, 405);
+    assert_eq!(on.ask("POST", flush, &[], b"").status, 204);
+    assert_eq!(on.ask("PUT", flush, &[], b"").status, 204);
+}
+
+#[test]
+fn lifecycle_endpoints_need_their_flag_and_post() {
+    let off = server(&[]);
+    assert_eq!(off.ask("POST", "/-/quit", &[], b"").status, 403);
+    assert_eq!(off.ask("POST", "/-/reload", &[], b"").status, 403);
+    assert!(!off.app.stop.is_raised());
+    let on = server(&["--web.enable-lifecycle"]);
+    assert_eq!(on.get("/-/quit").status, 405);
+    assert_eq!(on.ask("PUT", "/-/reload", &[], b"").status, 200);
+    assert_eq!(on.ask("POST", "/-/quit", &[], b"").status, 200);
+    assert!(on.app.stop.is_raised());
+}
+
+#[test]
+fn pages_of_foreign_sites_change_nothing() {
+    let server = server(&["--web.enable-lifecycle", "--web.enable-admin-api"]);
+    let foreign = ["Sec-Fetch-Site: cross-site", "Origin: http://evil.example"];
+    for path in ["/-/quit", "/api/v1/admin/tsdb/flush", "/api/v1/write"] {
+        assert_eq!(server.ask("POST", path, &foreign, b"x").status, 403, "{path}");
+    }
+    assert!(!server.app.stop.is_raised());
+    assert_eq!(server.ask("POST", "/-/reload", &["Sec-Fetch-Site: same-origin"], b"").status, 200);
+}
+
+#[test]
+fn wrong_methods_and_paths_are_refused() {
+    let server = server(&["--web.enable-admin-api"]);
+    for (method, path, status) in [
+        ("DELETE", "/api/v1/series", 405),
+        ("POST", "/api/v1/label/a/values", 405),
+        ("GET", "/api/v1/write", 405),
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/../../etc/passwd", 404),
+        ("GET", "/api/v1/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("GET", "//api/v1/labels", 404),
+        ("HEAD", "/-/ready", 200),
+    ] {
+        assert_eq!(server.ask(method, path, &[], b"").status, status, "{method} {path}");
+    }
+}
