@@ -228,6 +228,16 @@ impl Flags {
             if self.retention_time.is_zero() { i64::MAX } else { millis(self.retention_time) };
         options
     }
+    /// What the PromQL parser accepts.
+    #[must_use]
+    pub fn parse_options(&self) -> query::parse::Options {
+        query::parse::Options {
+            experimental_functions: self.has_feature("promql-experimental-functions"),
+            extended_range_selectors: self.has_feature("promql-extended-range-selectors"),
+            binop_fill_modifiers: self.has_feature("promql-binop-fill-modifiers"),
+            ..query::parse::Options::default()
+        }
+    }
     /// Settings of the query engine.
     #[must_use]
     pub fn query_options(&self) -> query::EngineOptions {

@@ -1,7 +1,7 @@
 //! The whole API on one screen: which path and method is answered by whom.
 
 use crate::api::{
-    admin, around, cardinality, empty, federate, labels, management, metadata, query, status, write,
+    admin, around, cardinality, empty, federate, labels, language, management, metadata, query, status, write,
 };
 use crate::error::{ApiError, ErrorType};
 use crate::state::App;
@@ -40,6 +40,8 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/query", get_or_post(query::instant))
         .route("/query_range", get_or_post(query::range))
         .route("/query_exemplars", get_or_post(query::exemplars))
+        .route("/format_query", get_or_post(language::format_query))
+        .route("/parse_query", get_or_post(language::parse_query))
         .route("/labels", get_or_post(labels::names))
         .route("/label/{name}/values", get(labels::values))
         .route("/series", get_or_post(labels::series))

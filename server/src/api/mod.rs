@@ -6,6 +6,7 @@ pub mod cardinality;
 pub mod empty;
 pub mod federate;
 pub mod labels;
+pub mod language;
 pub mod management;
 pub mod metadata;
 pub mod query;

@@ -4,15 +4,19 @@
 //! answer there; the rest is written while it is sent. When the client goes away the query is cancelled.
 
 use super::json_body;
+use super::language::{has_selector, parsed};
 use crate::error::ApiError;
 use crate::observe::{QuerySlice, log};
 use crate::params::Params;
 use crate::state::App;
 use crate::wire::body::encoded;
 use crate::wire::result::{ResultEncoder, StatsLevel};
+use crate::wire::time_text::{MAX_TIMESTAMP, MIN_TIMESTAMP};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use engine::Snapshot;
+use hyper::StatusCode;
+use query::parse::tree;
 use query::{QueryEngine, QueryError, QueryParams, QueryResult};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -110,12 +114,14 @@ impl Drop for Running {
 }
 
 /// `GET|POST /api/v1/query_exemplars`: no exemplars are stored, so every answer is empty.
-pub async fn exemplars(params: Params) -> Result<Response, ApiError> {
-    use crate::wire::time_text::{MAX_TIMESTAMP, MIN_TIMESTAMP};
+pub async fn exemplars(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     let start = params.time_or("start", MIN_TIMESTAMP)?;
     let end = params.time_or("end", MAX_TIMESTAMP)?;
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
+    if !has_selector(&tree(&parsed(&app, &params)?)) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(super::success(|json| {
         json.array(|_| ());

@@ -165,3 +165,22 @@ fn everything_stands_under_the_route_prefix() {
     let counted = r#"prometheus_http_requests_total{code="200",handler="/api/v1/labels"} 1"#;
     assert!(server.get("/metrics-db/metrics").text().contains(counted));
 }
+
+#[test]
+fn queries_are_formatted_and_shown_as_trees() {
+    let server = server(&[]);
+    let formatted = server.get("/api/v1/format_query?query=sum(up)by(job)");
+    assert_eq!(formatted.text(), r#"{"status":"success","data":"sum by (job) (up)"}"#);
+    let parsed = server.post_form("/api/v1/parse_query", "query=-up%7Ba%3D%22b%22%7D").json("/data");
+    assert_eq!((&parsed["type"], &parsed["op"]), (&"unaryExpr".into(), &"-".into()));
+    assert_eq!(parsed["expr"]["matchers"][0], serde_json::json!({"name": "a", "value": "b", "type": "="}));
+    assert_eq!(parsed["expr"]["startOrEnd"], serde_json::Value::Null);
+    let wrong = server.get("/api/v1/parse_query?query=up%7B");
+    assert_eq!(wrong.status, 400);
+    assert_eq!(
+        wrong.json("/error"),
+        r#"invalid parameter "query": 1:4: parse error: unexpected end of input inside braces"#
+    );
+    assert_eq!(server.get("/api/v1/query_exemplars?query=1").status, 204);
+    assert_eq!(server.get("/api/v1/query_exemplars?query=rate(up%5B1m%5D)").status, 200);
+}
