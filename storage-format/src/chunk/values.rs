@@ -30,6 +30,7 @@ enum Kind {
     Constant = 0,
     Decimal = 1,
     Bits = 2,
+    Near = 3,
 }
 
 /// How the value of a constant series is stored.
@@ -63,10 +64,10 @@ impl Head {
     }
 
     /// The head, and whether a count follows.
-    fn of(byte: u8) -> Option<(Self, bool)> {
-        let kind = [Kind::Constant, Kind::Decimal, Kind::Bits].into_iter().find(|k| *k as u8 == byte & 3)?;
+    fn of(byte: u8) -> (Self, bool) {
+        let kind = [Kind::Constant, Kind::Decimal, Kind::Bits, Kind::Near][usize::from(byte & 3)];
         let (exceptions, fixed, reference) = (byte & 16 != 0, byte & 32 != 0, byte & 128 != 0);
-        Some((Self { kind, detail: byte >> 2 & 3, exceptions, fixed, reference }, byte & 64 != 0))
+        (Self { kind, detail: (byte >> 2) & 3, exceptions, fixed, reference }, byte & 64 != 0)
     }
 }
 

@@ -194,6 +194,7 @@ impl Sections {
     ) {
         let kind = match column.mapping {
             Mapping::Decimal(_) => Kind::Decimal,
+            Mapping::Near { .. } => Kind::Near,
             Mapping::Bits => Kind::Bits,
         };
         let detail = predictor.map_or(0, |p| p as u8);
@@ -202,8 +203,10 @@ impl Sections {
         if let Some(distance) = distance {
             put_varint(&mut self.directory, distance as u64);
         }
-        if let Mapping::Decimal(places) = column.mapping {
-            self.directory.push(places);
+        match column.mapping {
+            Mapping::Decimal(places) => self.directory.push(places),
+            Mapping::Near { places, slack } => self.directory.extend_from_slice(&[places, slack]),
+            Mapping::Bits => {}
         }
     }
 

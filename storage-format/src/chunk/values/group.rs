@@ -3,7 +3,7 @@
 //! Invariant: what `parse` accepted holds all lengths that `decode` uses; anything found wrong later is
 //! an error of that series alone.
 
-use super::column::{MAX_PLACES, Mapping};
+use super::column::{MAX_PLACES, MAX_SLACK, Mapping};
 use super::predict::{Prediction, Predictor};
 use super::rans::{Decoder, Table};
 use super::reference::MAX_HOPS;
@@ -246,7 +246,7 @@ fn read_directory(
     let mut constant = 0.0;
     let mut from = 0;
     for _ in 0..len {
-        let (head, counted) = Head::of(cursor.u8()?).ok_or_else(|| cursor.malformed())?;
+        let (head, counted) = Head::of(cursor.u8()?);
         if counted {
             count = cursor.varint_up_to(MAX_SAMPLES)?;
         }
@@ -285,10 +285,15 @@ fn read_varying(
     let distance = if head.reference { Some(cursor.varint_up_to(before.len())?) } else { None };
     let mapping = match head.kind {
         Kind::Decimal => Mapping::Decimal(cursor.u8()?),
+        Kind::Near => Mapping::Near { places: cursor.u8()?, slack: cursor.u8()? },
         _ => Mapping::Bits,
     };
-    if matches!(mapping, Mapping::Decimal(places) if places > MAX_PLACES) {
-        return Err(cursor.malformed());
+    match mapping {
+        Mapping::Decimal(places) if places > MAX_PLACES => return Err(cursor.malformed()),
+        Mapping::Near { places, slack } if places > MAX_PLACES || !(1..=MAX_SLACK).contains(&slack) => {
+            return Err(cursor.malformed());
+        }
+        _ => {}
     }
     let (mut reference, mut hops) = (None, 0);
     if let Some(distance) = distance {
