@@ -19,6 +19,8 @@ const POWERS: [f64; MAX_PLACES as usize + 1] =
 
 /// The most low bits for units in the last place: products with `MAX_INTEGER` and steps stay in 64 bits.
 pub(super) const MAX_SLACK: u8 = 8;
+/// Further places that are worth leaving aside the values which need them.
+const ODD_PLACES: u8 = 3;
 /// Values looked at to find the shape of a column of near decimals.
 const PROBES: usize = 48;
 /// Bits that near decimals must save over the bits of the floats to be worth their arithmetic.
@@ -83,12 +85,14 @@ fn integer_near(v: f64, places: u8, slack: u8) -> Option<i64> {
     (-half..half).contains(&ulps).then(|| (m << slack) + ulps)
 }
 
-/// A value that stands aside.
+/// A run of equal values that stand aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Exception {
-    /// Its index in the column.
+    /// Index of the first one in the column.
     pub(super) position: usize,
-    /// Its bits.
+    /// How many there are, at least one.
+    pub(super) len: usize,
+    /// Their bits.
     pub(super) bits: u64,
 }
 
@@ -106,10 +110,17 @@ impl Column {
     /// Maps `values`.
     pub(super) fn of(values: &[f64]) -> Self {
         let allowed = 2 + values.len() / 16;
+        let decimal_at = |places, allowed| {
+            Self::mapped(values, Mapping::Decimal(places), allowed, |v| integer_at(v, places))
+        };
         let mut decimal = None;
         if let Some(places) = places_of(values, allowed) {
-            let mapping = Mapping::Decimal(places);
-            decimal = Self::mapped(values, mapping, allowed, |v| integer_at(v, places));
+            // A few values with many places must not spoil a column with few.
+            let usual = usual_places(values, places);
+            if usual + ODD_PLACES <= places {
+                decimal = decimal_at(usual, 1 + values.len() / 32);
+            }
+            decimal = decimal.or_else(|| decimal_at(places, allowed));
             if let Some(column) =
                 decimal.take_if(|c| c.integers.iter().all(|m| m.unsigned_abs() < MANY_DIGITS))
             {
@@ -136,33 +147,61 @@ impl Column {
         integer: impl Fn(f64) -> Option<i64>,
     ) -> Option<Self> {
         let mut integers = Vec::with_capacity(values.len());
-        let mut exceptions = Vec::new();
+        let mut exceptions: Vec<Exception> = Vec::new();
         for (position, v) in values.iter().enumerate() {
-            match integer(*v) {
-                Some(m) => integers.push(m),
-                None if exceptions.len() == allowed => return None,
-                None => exceptions.push(Exception { position, bits: v.to_bits() }),
+            if let Some(m) = integer(*v) {
+                integers.push(m);
+                continue;
+            }
+            let bits = v.to_bits();
+            let full = exceptions.len() == allowed;
+            match exceptions.last_mut() {
+                Some(run) if run.bits == bits && run.position + run.len == position => run.len += 1,
+                _ if full => return None,
+                _ => exceptions.push(Exception { position, len: 1, bits }),
             }
         }
         Some(Self { mapping, integers, exceptions })
     }
 }
 
-/// The fewest decimal places that suit all values but `allowed`.
+/// The fewest decimal places that suit all values but `allowed` runs of equal ones.
 fn places_of(values: &[f64], allowed: usize) -> Option<u8> {
     let mut places = 0;
     let mut failed = 0;
+    let mut odd = None;
     for v in values {
-        if integer_at(*v, places).is_some() {
+        if integer_at(*v, places).is_some() || odd == Some(v.to_bits()) {
             continue;
         }
         match (places + 1..=MAX_PLACES).find(|p| integer_at(*v, *p).is_some()) {
             Some(p) => places = p,
             None if failed == allowed => return None,
-            None => failed += 1,
+            None => {
+                failed += 1;
+                odd = Some(v.to_bits());
+            }
         }
     }
     Some(places)
+}
+
+/// The places, fewer than `places`, that nearly all of some probed values get by with.
+fn usual_places(values: &[f64], places: u8) -> u8 {
+    let mut tally = [0usize; MAX_PLACES as usize + 1];
+    let mut probed = 0;
+    for v in values.iter().step_by(values.len().div_ceil(PROBES).max(1)) {
+        if let Some(needed) = (0..=places).find(|p| integer_at(*v, *p).is_some()) {
+            tally[usize::from(needed)] += 1;
+            probed += 1;
+        }
+    }
+    let mut within = 0;
+    let enough = |p: &u8| {
+        within += tally[usize::from(*p)];
+        within * 32 >= probed * 31
+    };
+    (0..places).find(enough).unwrap_or(places)
 }
 
 /// Places and slack that suit a column of near decimals: of all places at which most values are within
@@ -214,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn one_value_with_many_places_stands_aside() {
+        let mut values: Vec<f64> = (0..480).map(|i| f64::from(i % 97) / 100.0).collect();
+        values[77] = 0.1 + 0.2;
+        let column = Column::of(&values);
+        assert_eq!(column.mapping, Mapping::Decimal(2));
+        assert_eq!(column.exceptions, [Exception { position: 77, len: 1, bits: (0.1f64 + 0.2).to_bits() }]);
+    }
+
+    #[test]
     fn sums_of_decimals_are_near_decimals() {
         let mut sum = 1234.5;
         let sums: Vec<f64> = (0..400i32)
@@ -232,9 +280,12 @@ mod tests {
 
     #[test]
     fn what_spoils_a_column_stands_aside() {
-        let column = Column::of(&[1.0, stale_nan(), 2.0, -0.0]);
+        let column = Column::of(&[1.0, stale_nan(), 2.0, -0.0, -0.0]);
         assert_eq!(column.integers, [1, 2]);
-        assert_eq!(column.exceptions.iter().map(|e| e.position).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(
+            column.exceptions.iter().map(|e| (e.position, e.len)).collect::<Vec<_>>(),
+            [(1, 1), (3, 2)]
+        );
     }
 
     #[test]

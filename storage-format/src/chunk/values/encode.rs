@@ -217,11 +217,18 @@ impl Sections {
             let mut at = 0;
             for exception in &column.exceptions {
                 let stale = is_stale(f64::from_bits(exception.bits));
-                put_varint(&mut self.payload, ((exception.position - at) as u64) << 1 | u64::from(!stale));
+                let gap = (exception.position - at) as u64;
+                put_varint(
+                    &mut self.payload,
+                    gap << 2 | u64::from(exception.len > 1) << 1 | u64::from(!stale),
+                );
+                if exception.len > 1 {
+                    put_varint(&mut self.payload, exception.len as u64);
+                }
                 if !stale {
                     self.payload.extend_from_slice(&exception.bits.to_le_bytes());
                 }
-                at = exception.position + 1;
+                at = exception.position + exception.len;
             }
         }
         if let Some(prediction) = prediction {

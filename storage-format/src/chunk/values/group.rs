@@ -201,7 +201,7 @@ impl<'a> Group<'a> {
         let bytes = payload.get(from as usize..).and_then(|rest| rest.get(..len as usize));
         let mut cursor = Cursor::new(WHAT, bytes.ok_or_else(|| FormatError::truncated(WHAT, from as usize))?);
         let aside = if exceptions { read_exceptions(&mut cursor, count)? } else { Vec::new() };
-        let integers = count - aside.len();
+        let integers = count - aside.iter().map(|(_, len, _)| len).sum::<usize>();
         let start = out.len();
         if integers > 0 {
             let prediction = Prediction::decode(predictor, &mut cursor)?;
@@ -322,33 +322,39 @@ fn read_varying(
     Ok(Varying { mapping, predictor, exceptions: head.exceptions, reference, hops, table, from: 0, len })
 }
 
-/// Positions and bits of the values that stand aside.
-fn read_exceptions(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<(usize, f64)>, FormatError> {
-    let len = cursor.varint_up_to(count)?;
+/// A run of equal values that stand aside: position, length, value.
+type Aside = (usize, usize, f64);
+
+/// The runs of values that stand aside, ascending and apart.
+fn read_exceptions(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<Aside>, FormatError> {
+    let runs = cursor.varint_up_to(count)?;
     let mut aside = Vec::new();
     let mut at = 0;
-    for _ in 0..len {
-        let head = cursor.varint_up_to(2 * MAX_SAMPLES)?;
-        let position = at + (head >> 1);
-        if position >= count {
+    for _ in 0..runs {
+        let head = cursor.varint_up_to(4 * MAX_SAMPLES)?;
+        let position = at + (head >> 2);
+        let len = if head & 2 == 0 { 1 } else { cursor.varint_up_to(count)? };
+        if position + len > count {
             return Err(cursor.malformed());
         }
         let value = if head & 1 == 0 { f64::from_bits(STALE_NAN_BITS) } else { cursor.f64()? };
-        aside.push((position, value));
-        at = position + 1;
+        aside.push((position, len, value));
+        at = position + len;
     }
     Ok(aside)
 }
 
-/// Moves the integers apart, from the last one on, and puts the exceptions between.
-fn insert_exceptions(aside: &[(usize, f64)], start: usize, out: &mut Vec<f64>) {
+/// Moves the values behind `start` apart, from the last one on, and puts the exceptions between.
+fn insert_exceptions(aside: &[Aside], start: usize, out: &mut Vec<f64>) {
     let mut end = out.len() - start;
-    out.resize(out.len() + aside.len(), 0.0);
+    let mut before: usize = aside.iter().map(|(_, len, _)| len).sum();
+    out.resize(out.len() + before, 0.0);
     let column = &mut out[start..];
-    for (before, (position, value)) in aside.iter().enumerate().rev() {
+    for (position, len, value) in aside.iter().rev() {
+        before -= len;
         let first = position - before;
-        column.copy_within(first..end, position + 1);
-        column[*position] = *value;
+        column.copy_within(first..end, position + len);
+        column[*position..position + len].fill(*value);
         end = first;
     }
 }
