@@ -1,5 +1,6 @@
 //! Label matchers, with regular expressions in RE2's dialect, fully anchored.
 
+use super::re2;
 use regex::Regex;
 use std::fmt;
 use std::sync::Arc;
@@ -96,12 +97,12 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Compiles `pattern` as Prometheus does: anchored at both ends, `.` matching newlines.
+/// Compiles `pattern`, in RE2's dialect, as Prometheus does: anchored at both ends, `.` matching newlines.
 ///
 /// # Errors
 /// When it does not compile or is too large.
 pub fn anchored(pattern: &str) -> Result<Regex, MatcherError> {
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$"))
+    regex::RegexBuilder::new(&format!("^(?s:{})$", re2::translate(pattern)?))
         .size_limit(4 << 20)
         .build()
         .map_err(|e| MatcherError(e.to_string()))

@@ -1,5 +1,6 @@
 //! Selection: matchers in, series out.
 
 pub mod matcher;
+mod re2;
 
 pub use matcher::{MatchOp, Matcher, MatcherError};
