@@ -44,9 +44,9 @@ pub fn fitting(samples: &[HistogramSample]) -> usize {
 /// Appends the encoding of `samples`: ascending by timestamp and no more than [`fitting`] says.
 ///
 /// # Panics
-/// In debug builds, when they are not ascending or too many.
+/// When they are too many; in debug builds also when they are not ascending.
 pub fn encode(samples: &[HistogramSample], out: &mut Vec<u8>) {
-    debug_assert_eq!(fitting(samples), samples.len(), "histograms beyond the limits of a chunk");
+    assert_eq!(fitting(samples), samples.len(), "histograms beyond the limits of a chunk");
     let times: Vec<i64> = samples.iter().map(|s| s.0).collect();
     let begins: Vec<i64> = samples.iter().map(|s| s.1).collect();
     put_part(out, |part| timestamps::encode(&times, part));

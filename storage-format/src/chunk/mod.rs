@@ -11,8 +11,8 @@ pub mod starts;
 pub mod timestamps;
 pub mod values;
 
-/// The most samples in one column; writers cut longer ones.
-pub const MAX_SAMPLES: usize = 1 << 16;
+/// The most samples in one column; writers cut longer ones. A reader never allocates for more.
+pub const MAX_SAMPLES: usize = 1 << 20;
 
 #[cfg(test)]
 mod hostile {

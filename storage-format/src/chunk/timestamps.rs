@@ -20,9 +20,9 @@ const DELTAS: u8 = 1;
 /// Appends the encoding of `timestamps`: strictly ascending milliseconds, at most [`MAX_SAMPLES`].
 ///
 /// # Panics
-/// In debug builds, when they are not ascending or too many.
+/// When they are too many; in debug builds also when they are not ascending.
 pub fn encode(timestamps: &[i64], out: &mut Vec<u8>) {
-    debug_assert!(timestamps.len() <= MAX_SAMPLES, "{} timestamps in one column", timestamps.len());
+    assert!(timestamps.len() <= MAX_SAMPLES, "{} timestamps in one column", timestamps.len());
     debug_assert!(timestamps.is_sorted_by(|a, b| a < b), "timestamps out of order");
     put_varint(out, timestamps.len() as u64);
     let Some(first) = timestamps.first() else { return };

@@ -20,8 +20,8 @@ pub use group::Group;
 const WHAT: &str = "chunk group";
 /// The most series in one group.
 pub const MAX_GROUP_SERIES: usize = 1 << 12;
-/// The most bytes of one section of a group before compression.
-const MAX_SECTION: usize = 1 << 26;
+/// The most bytes of a compressed section before compression: what a reader allocates for at most.
+const MAX_INFLATED: usize = 1 << 25;
 
 /// What the values of a series are stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::predict::{self, Predicted, Prediction, Predictor};
 use super::rans::{self, Counts};
 use super::reference::{self, Reference};
 use super::tables::Tables;
-use super::{ConstantKind, Head, Kind};
+use super::{ConstantKind, Head, Kind, MAX_INFLATED};
 use crate::bytes::{BitWriter, put_varint, put_varint_signed, squeeze};
 use crate::model::is_stale;
 
@@ -277,7 +277,11 @@ impl Sections {
 
 /// A section: its length doubled, plus one when it is compressed, then the compressed length.
 fn put_section(out: &mut Vec<u8>, section: &[u8], worth_a_try: bool) {
-    let squeezed = if worth_a_try && section.len() >= SQUEEZE_MIN { squeeze(section) } else { None };
+    let squeezed = if worth_a_try && (SQUEEZE_MIN..=MAX_INFLATED).contains(&section.len()) {
+        squeeze(section)
+    } else {
+        None
+    };
     match squeezed {
         Some(squeezed) => {
             put_varint(out, ((section.len() as u64) << 1) | 1);

@@ -8,7 +8,7 @@ use super::predict::{Prediction, Predictor};
 use super::rans::{Decoder, Table};
 use super::reference::MAX_HOPS;
 use super::tables::MAX_TABLES;
-use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_SECTION, WHAT};
+use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_INFLATED, WHAT};
 use crate::bytes::{BitReader, Cursor, inflate};
 use crate::chunk::MAX_SAMPLES;
 use crate::error::FormatError;
@@ -72,10 +72,13 @@ impl Payload<'_> {
 
 /// A section: its stored bytes, its length, whether it is compressed.
 fn take_section<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], usize, bool), FormatError> {
-    let head = cursor.varint_up_to(MAX_SECTION * 2 + 1)?;
+    let head = cursor.varint_up_to(u32::MAX as usize)?;
     let len = head >> 1;
     if head & 1 == 0 {
         return Ok((cursor.take(len)?, len, false));
+    }
+    if len > MAX_INFLATED {
+        return Err(cursor.malformed());
     }
     let stored = cursor.varint_up_to(cursor.remaining())?;
     Ok((cursor.take(stored)?, len, true))
