@@ -16,6 +16,8 @@ pub enum Error {
         /// Byte at which it went wrong, in the decompressed body once decompression has succeeded.
         offset: usize,
     },
+    /// The body is not the JSON it should be: why and where (400).
+    BadJson(String),
     /// The body is larger than it may be, or holds more elements than it may (413 or 400).
     TooLarge {
         /// What there is too much of.
@@ -33,6 +35,7 @@ impl fmt::Display for Error {
             Self::UnsupportedMediaType(got) => write!(f, "unsupported content type {got:?}"),
             Self::UnsupportedEncoding(got) => write!(f, "unsupported content encoding {got:?}"),
             Self::BadPayload { what, offset } => write!(f, "malformed body: {what} at byte {offset}"),
+            Self::BadJson(why) => write!(f, "malformed JSON body: {why}"),
             Self::TooLarge { what, limit } => write!(f, "too many {what} in one request, limit {limit}"),
             Self::Engine(e) => e.fmt(f),
         }

@@ -13,7 +13,7 @@ use storage_format::model::{CounterResetHint, Histogram, Span, Timestamp, is_sta
 /// Finest schema a sender may use; what is finer than can be stored is merged.
 const WIRE_SCHEMA_MAX: i32 = 52;
 /// What a histogram without any bucket costs in samples: it is that much larger in memory.
-const ELEMENTS_EACH: usize = 16;
+pub(crate) const ELEMENTS_EACH: usize = 16;
 
 /// A decoded histogram message.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ fn doubles(field: &Field<'_>, into: &mut Vec<f64>, budget: &mut Budget) -> Resul
 }
 
 /// Checks a histogram whose schema is still as sent, and merges buckets until it can be stored.
-fn storable(mut h: Histogram, schema: i32, limits: &Limits) -> Result<Histogram, String> {
+pub(crate) fn storable(mut h: Histogram, schema: i32, limits: &Limits) -> Result<Histogram, String> {
     if is_stale(h.sum) {
         return Ok(Histogram { integer: h.integer, ..Histogram::stale() });
     }

@@ -7,8 +7,12 @@
 mod compression;
 mod error;
 mod histogram;
+mod keys;
 mod labels;
 mod limits;
+mod metadata;
+pub mod otlp;
+mod refusals;
 pub mod remote_write;
 mod wire;
 

@@ -5,7 +5,7 @@
 pub struct Limits {
     /// Bytes of a body after decompression. Default: 32 MiB for remote write, 64 MiB for OTLP.
     pub body_bytes: usize,
-    /// Series. Default: 500,000.
+    /// Series. Default: 500,000; 2,000,000 for OTLP, whose histograms are many series each.
     pub series: usize,
     /// Float samples, histograms counted with their buckets, and exemplars together. Default: 2,000,000.
     pub elements: usize,
@@ -34,7 +34,7 @@ impl Limits {
         buckets: 10_000,
     };
     /// Defaults for OTLP.
-    pub const OTLP: Self = Self { body_bytes: 64 << 20, ..Self::REMOTE_WRITE };
+    pub const OTLP: Self = Self { body_bytes: 64 << 20, series: 2_000_000, ..Self::REMOTE_WRITE };
 }
 
 /// Counts down what one request may still bring.

@@ -4,7 +4,6 @@
 //! body is decompressed and walked once; known series cost a hash of the bytes that name them; buffers
 //! belong to the thread and are reused, up to a size.
 
-mod metadata;
 mod scratch;
 mod v1;
 mod v2;
@@ -12,17 +11,16 @@ mod v2;
 use crate::compression::decompress;
 use crate::labels::clip;
 use crate::limits::Budget;
+use crate::metadata::Seen;
+use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, Rejection, Ticket};
-use metadata::Seen;
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
 
 /// The content type of remote write 2.0, for servers that announce it.
 pub const V2_PROTO: &str = "io.prometheus.write.v2.Request";
 const V1_PROTO: &str = "prometheus.WriteRequest";
-/// Reasons told to the sender.
-const MESSAGES_MAX: usize = 10;
 
 /// The headers that say how a body is to be read; `None` where the request has none.
 #[derive(Debug, Clone, Copy, Default)]

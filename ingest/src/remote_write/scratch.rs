@@ -1,7 +1,7 @@
 //! The buffers of one request, kept by the thread for the next one.
 
-use super::MESSAGES_MAX;
-use super::metadata::News;
+use crate::metadata::News;
+use crate::refusals::Refusals;
 use engine::WriteBatch;
 use std::cell::Cell;
 
@@ -41,31 +41,13 @@ impl Symbol {
     }
 }
 
-/// What the decoder itself had to refuse.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    pub(super) count: u64,
-    pub(super) messages: Vec<String>,
-}
-
-impl Refusals {
-    /// Counts `samples` refused ones; `why` is asked only while there is room for it.
-    pub(super) fn add(&mut self, samples: usize, why: impl FnOnce() -> String) {
-        self.count += samples as u64;
-        if self.messages.len() < MESSAGES_MAX {
-            self.messages.push(why());
-        }
-    }
-}
-
 impl Scratch {
     pub(super) fn clear(&mut self) {
         self.side.clear();
         self.batch.clear();
         self.symbols.clear();
         self.metadata.clear();
-        self.refusals.count = 0;
-        self.refusals.messages.clear();
+        self.refusals.clear();
         self.exemplars = 0;
     }
     /// The bytes that name a series.

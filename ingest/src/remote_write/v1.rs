@@ -3,12 +3,12 @@
 //! Where it sits: below `remote_write`. Invariant: a series is keyed by the run of its label fields as
 //! they stand in the body; runs that are interrupted by other fields are first put together in `side`.
 
-use super::metadata::Seen;
 use super::scratch::{SIDE, Scratch};
 use crate::Error;
 use crate::histogram;
 use crate::labels::{Pair, Pairs, quote};
 use crate::limits::{Budget, Limits};
+use crate::metadata::Seen;
 use crate::wire::{Field, Reader, varint_in_word};
 use engine::{Metadata, MetricType, SeriesEntry, WriteBatch, series_key};
 use storage_format::model::Labels;

@@ -4,13 +4,14 @@
 //! refers to, in order, so that senders with different tables agree, and each symbol is hashed once a
 //! request; a series with a reference that leads nowhere is refused alone.
 
-use super::metadata::Seen;
 use super::scratch::{SIDE, Scratch, Symbol};
 use super::v1::{metric_type, quick_sample};
 use crate::Error;
 use crate::histogram;
+use crate::keys;
 use crate::labels::{Pairs, quote};
 use crate::limits::{Budget, Limits};
+use crate::metadata::Seen;
 use crate::wire::{Field, Reader, Value, push_varint};
 use engine::{Metadata, SeriesEntry, WriteBatch, series_key};
 use std::sync::OnceLock;
@@ -188,21 +189,24 @@ fn series(
 /// The series' key and the symbol of its metric name.
 #[inline(never)]
 fn key(refs: &[u8], symbols: &[Symbol]) -> Result<(u128, Option<u32>), String> {
-    let secret = secret();
+    let (factor, metric_name) = (keys::factor(), metric_name_hash());
     // Two sums, of names and of values, so that their multiplications overlap.
     let (mut at, mut count, mut names, mut values, mut metric) = (0, 0usize, 0u128, 0u128, None);
     while at < refs.len() {
         let name = next_symbol(refs, &mut at, symbols, &mut count)?.1;
         let (index, value) = next_symbol(refs, &mut at, symbols, &mut count)?;
-        names = names.wrapping_add(name).wrapping_mul(secret.factor);
-        values = values.wrapping_add(value).wrapping_mul(secret.factor);
-        if name == secret.metric_name {
+        names = names.wrapping_add(name).wrapping_mul(factor);
+        values = values.wrapping_add(value).wrapping_mul(factor);
+        if name == metric_name {
             metric = Some(index);
         }
     }
-    // The upper bits depend on everything before them; tables look at the lower ones too.
-    let key = names.wrapping_mul(secret.names_factor).wrapping_add(values);
-    Ok((key ^ key.rotate_left(64), metric))
+    Ok((keys::finish(keys::join(names, values)), metric))
+}
+
+fn metric_name_hash() -> u128 {
+    static HASH: OnceLock<u128> = OnceLock::new();
+    *HASH.get_or_init(|| series_key(METRIC_NAME.as_bytes()))
 }
 
 /// Index and hash of the symbol that the varint at `at` refers to.
@@ -240,22 +244,6 @@ fn next_symbol(
             symbols.len()
         )),
     }
-}
-
-struct Secret {
-    /// Factor of the polynomial: random, and 3 modulo 8, so that no power of it is close to 1.
-    factor: u128,
-    names_factor: u128,
-    metric_name: u128,
-}
-
-fn secret() -> &'static Secret {
-    static SECRET: OnceLock<Secret> = OnceLock::new();
-    SECRET.get_or_init(|| Secret {
-        factor: series_key(b"factor of remote write 2.0 keys") & !7 | 3,
-        names_factor: series_key(b"factor of the names in them") | 1,
-        metric_name: series_key(METRIC_NAME.as_bytes()),
-    })
 }
 
 fn sample(field: &Field<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
@@ -317,10 +305,9 @@ fn learn(body: &[u8], scratch: &mut Scratch, told: &Option<Told>, seen: &Seen) {
     {
         return;
     }
-    let factor = secret().factor;
     let digest = [hash(told.metric), hash(told.help), hash(told.unit)]
         .into_iter()
-        .fold(u128::from(told.kind), |digest, h| digest.wrapping_mul(factor).wrapping_add(h));
+        .fold(u128::from(told.kind), keys::fold);
     if !scratch.metadata.is_new(digest, seen) {
         return;
     }
@@ -394,7 +381,15 @@ mod tests {
         let want = key(&[1, 2, 3, 4], &one).unwrap();
         assert_eq!(key(&refs, &two).unwrap().0, want.0);
         assert_eq!(want.1, Some(2));
-        for other in [&[3, 4, 1, 2][..], &[1, 4, 3, 2], &[2, 1, 3, 4], &[1, 2], &[1, 2, 3, 4, 3, 4], &[]] {
+        for other in [
+            &[3, 4, 1, 2][..],
+            &[1, 4, 3, 2],
+            &[2, 1, 3, 4],
+            &[1, 3, 2, 4],
+            &[1, 2],
+            &[1, 2, 3, 4, 3, 4],
+            &[],
+        ] {
             assert_ne!(key(other, &one).unwrap().0, want.0, "{other:?}");
         }
     }

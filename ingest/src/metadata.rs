@@ -29,7 +29,7 @@ impl Hasher for Identity {
 
 /// Digests of the metadata the engine has been told.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     digests: RwLock<Digests>,
 }
 
@@ -41,28 +41,28 @@ impl Seen {
 
 /// The metadata of one request that the engine may not know yet.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(crate) struct News {
     digests: Digests,
     entries: Vec<(String, Metadata)>,
 }
 
 impl News {
     /// Whether metadata with this digest is neither known nor among the news.
-    pub(super) fn is_new(&self, digest: u128, seen: &Seen) -> bool {
+    pub(crate) fn is_new(&self, digest: u128, seen: &Seen) -> bool {
         !self.digests.contains(&digest) && !seen.contains(digest)
     }
-    pub(super) fn push(&mut self, digest: u128, name: String, metadata: Metadata) {
+    pub(crate) fn push(&mut self, digest: u128, name: String, metadata: Metadata) {
         if !name.is_empty() && self.digests.insert(digest) {
             self.entries.push((name, metadata));
         }
     }
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         if !self.digests.is_empty() {
             *self = Self::default();
         }
     }
     /// Tells the engine, and then remembers that it knows.
-    pub(super) fn tell(&self, engine: &Engine, seen: &Seen) -> Result<(), engine::Error> {
+    pub(crate) fn tell(&self, engine: &Engine, seen: &Seen) -> Result<(), engine::Error> {
         if self.entries.is_empty() {
             return Ok(());
         }
@@ -70,7 +70,7 @@ impl News {
         self.remember(seen);
         Ok(())
     }
-    pub(super) fn remember(&self, seen: &Seen) {
+    pub(crate) fn remember(&self, seen: &Seen) {
         if self.digests.is_empty() {
             return;
         }

@@ -1,0 +1,151 @@
+//! OTLP metrics: one export request in, one receipt out.
+//!
+//! Where it sits: the server hands over the body and its format, the engine takes the columns. JSON is
+//! rewritten as protobuf first, so that both formats have one decoder and one meaning. Invariants: one bad
+//! data point never costs the others; refused data points are counted exactly; known series cost hashes.
+
+mod attributes;
+mod config;
+mod json;
+mod names;
+mod points;
+mod request;
+mod resolve;
+pub mod response;
+mod schema;
+mod walk;
+
+pub use config::{Config, DeltaMode, TranslationStrategy};
+
+use crate::compression::decompress;
+use crate::labels::clip;
+use crate::metadata::Seen;
+use crate::refusals::MESSAGES_MAX;
+use crate::{Encoding, Error, Limits};
+use engine::{AppendOutcome, Engine, Rejection, Ticket};
+use request::Request;
+use resolve::Resolver;
+use std::sync::Arc;
+
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/x-protobuf`.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+impl Format {
+    /// From a `Content-Type` header, parameters aside.
+    #[must_use]
+    pub fn from_content_type(value: &str) -> Option<Self> {
+        match value.split(';').next().unwrap_or_default().trim() {
+            t if t.eq_ignore_ascii_case("application/x-protobuf") => Some(Self::Protobuf),
+            t if t.eq_ignore_ascii_case("application/json") => Some(Self::Json),
+            _ => None,
+        }
+    }
+    /// The content type of answers, without parameters: some clients compare it as a whole.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// What became of an export request. Answer success once `ticket` says that it is durable, with the
+/// refused data points as partial success.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Data points in the request.
+    pub points: u64,
+    /// Data points that were not stored.
+    pub rejected: u64,
+    /// Why, for the first of them; empty when nothing is to be told.
+    pub message: String,
+    /// The engine's promise.
+    pub ticket: Ticket,
+}
+
+/// Receives OTLP metrics for one engine. Share it.
+#[derive(Debug)]
+pub struct Receiver {
+    engine: Arc<Engine>,
+    config: Config,
+    limits: Limits,
+    seen: Seen,
+}
+
+impl Receiver {
+    /// A receiver; `limits` are usually [`Limits::OTLP`].
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, config: Config, limits: Limits) -> Self {
+        Self { engine, config, limits, seen: Seen::default() }
+    }
+
+    /// Decodes, translates and stores one `ExportMetricsServiceRequest`.
+    ///
+    /// # Errors
+    /// When nothing was stored: a body that is malformed or over a limit, or an engine that refuses
+    /// writes.
+    pub fn receive(&self, format: Format, encoding: Encoding, body: &[u8]) -> Result<Receipt, Error> {
+        request::with(|request| {
+            request.clear();
+            let limit = self.limits.body_bytes;
+            match (format, encoding) {
+                (Format::Protobuf, _) => decompress(encoding, body, limit, &mut request.body)?,
+                (Format::Json, Encoding::Identity) if body.len() <= limit => {
+                    json::to_protobuf(body, limit, &mut request.body)?;
+                }
+                (Format::Json, _) => {
+                    let mut text = Vec::new();
+                    decompress(encoding, body, limit, &mut text)?;
+                    json::to_protobuf(&text, limit, &mut request.body)?;
+                }
+            }
+            walk::walk(request, &self.config, &self.limits, &self.seen)?;
+            self.store(request)
+        })
+    }
+
+    fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
+        request.metadata.tell(&self.engine, &self.seen)?;
+        let mut resolver = Resolver::new(request, &self.config, &self.limits);
+        let (outcome, ticket) = self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?;
+        let unnamed = resolver.refused.len() as u64;
+        let points = request.points.len() as u64 + request.skipped_points;
+        let rejected = points.min(request.refusals.count + unnamed + late(&outcome));
+        let mut messages = std::mem::take(&mut request.refusals.messages);
+        describe(&outcome, &mut messages);
+        Ok(Receipt { points, rejected, message: messages.join("; "), ticket })
+    }
+}
+
+/// Samples that the engine refused although their series has a name.
+fn late(outcome: &AppendOutcome) -> u64 {
+    if outcome.invalid_series.is_empty() { outcome.rejected_count } else { 0 }
+}
+
+/// Adds the engine's reasons in the words of Prometheus.
+fn describe(outcome: &AppendOutcome, into: &mut Vec<String>) {
+    let samples = outcome.rejected.iter().map(|r| {
+        format!("{} for series {} at timestamp {}", reason(r.reason), clip(r.labels.to_string()), r.timestamp)
+    });
+    let room = MESSAGES_MAX.saturating_sub(into.len());
+    into.extend(samples.chain(outcome.invalid_series.iter().cloned()).take(room));
+    into.dedup();
+}
+
+/// Why the engine did not store a sample, in the words of Prometheus.
+pub(crate) fn reason(why: Rejection) -> &'static str {
+    match why {
+        Rejection::OutOfOrder => "out of order sample",
+        Rejection::TooOld => "too old sample",
+        Rejection::OutOfBounds => "out of bounds",
+        Rejection::DuplicateTimestamp => "duplicate sample for timestamp",
+        Rejection::SeriesLimit => "series limit reached, new series refused",
+    }
+}
