@@ -97,7 +97,9 @@ fn refusal(error: ingest::Error) -> ApiError {
         ingest::Error::UnsupportedMediaType(_) | ingest::Error::UnsupportedEncoding(_) => {
             ErrorType::Unsupported
         }
-        ingest::Error::BadPayload { .. } | ingest::Error::TooLarge { .. } => ErrorType::BadData,
+        ingest::Error::BadPayload { .. } | ingest::Error::BadJson(_) | ingest::Error::TooLarge { .. } => {
+            ErrorType::BadData
+        }
         ingest::Error::Engine(error) => return error.into(),
     };
     ApiError::new(error_type, error.to_string())
