@@ -81,7 +81,9 @@ fn compare_queries(found: &mut Findings, reference: &mut Api, target: &mut Api, 
                 (_, Err(e)) => found.add(&what, &[e]),
                 (Ok(want), Ok(got)) => {
                     seen += want.points();
-                    found.add(&what, &got.differences(&want, RELATIVE, 5));
+                    let mut differences = got.differences(&want, RELATIVE, 5);
+                    differences.extend(got.odd_number);
+                    found.add(&what, &differences);
                 }
             }
         }

@@ -22,6 +22,8 @@ pub struct Answer {
     pub series: BTreeMap<Labels, Points>,
     /// Native histograms and strings, compared as they were written.
     pub verbatim: BTreeMap<Labels, String>,
+    /// The first number that is not written as Prometheus would.
+    pub odd_number: Option<String>,
 }
 
 impl Answer {
@@ -31,11 +33,12 @@ impl Answer {
     /// When it has not the documented form or repeats a series.
     pub fn parse(data: &Value) -> Result<Self, String> {
         let kind = data["resultType"].as_str().ok_or("no resultType")?.to_owned();
-        let mut answer = Self { kind, series: BTreeMap::new(), verbatim: BTreeMap::new() };
+        let mut answer = Self { kind, series: BTreeMap::new(), verbatim: BTreeMap::new(), odd_number: None };
         let result = &data["result"];
         match answer.kind.as_str() {
             "scalar" => {
-                answer.series.insert(Labels::new(), vec![point(result)?]);
+                let point = answer.point(result)?;
+                answer.series.insert(Labels::new(), vec![point]);
             }
             "string" => {
                 answer.verbatim.insert(Labels::new(), result.to_string());
@@ -57,11 +60,11 @@ impl Answer {
         match (&series["value"], &series["values"]) {
             (Value::Null, Value::Array(values)) => {
                 for value in values {
-                    points.push(point(value)?);
+                    points.push(self.point(value)?);
                 }
             }
             (Value::Null, _) => {}
-            (value, _) => points.push(point(value)?),
+            (value, _) => points.push(self.point(value)?),
         }
         for key in ["histogram", "histograms"] {
             if !series[key].is_null() {
@@ -72,6 +75,18 @@ impl Answer {
             None => Ok(()),
             Some(_) => Err(format!("the series {} comes twice", series["metric"])),
         }
+    }
+
+    fn point(&mut self, value: &Value) -> Result<(i64, f64), String> {
+        let time = value[0].as_f64().ok_or("a point without a time")?;
+        let text = value[1].as_str().ok_or("a point without a value in quotes")?;
+        let number = number(text)?;
+        let expected = written(number);
+        // Of two equally short and equally near forms Go takes the even digit and Rust the upper one.
+        if expected != text && expected.len() != text.len() {
+            self.odd_number.get_or_insert(format!("{text} would be {expected} from Prometheus"));
+        }
+        Ok(((time * 1000.0).round() as i64, number))
     }
 
     /// Points over all series.
@@ -106,20 +121,13 @@ impl Answer {
     }
 }
 
-fn point(value: &Value) -> Result<(i64, f64), String> {
-    let time = value[0].as_f64().ok_or("a point without a time")?;
-    let text = value[1].as_str().ok_or("a point without a value in quotes")?;
-    let number = match text {
-        "+Inf" => f64::INFINITY,
-        "-Inf" => f64::NEG_INFINITY,
-        "NaN" => f64::NAN,
-        _ => text.parse().map_err(|_| format!("{text:?} is no number"))?,
-    };
-    // Of two equally short and equally near forms Go takes the even digit and Rust the upper one.
-    if written(number) != text && written(number).len() != text.len() {
-        return Err(format!("the number {text:?} would be {:?} from Prometheus", written(number)));
+fn number(text: &str) -> Result<f64, String> {
+    match text {
+        "+Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        "NaN" => Ok(f64::NAN),
+        _ => text.parse().map_err(|_| format!("{text:?} is no number")),
     }
-    Ok(((time * 1000.0).round() as i64, number))
 }
 
 /// A value as Prometheus writes it: the shortest digits that give it back, with an exponent of at least

@@ -1,0 +1,158 @@
+//! Bytes on disk by kind, after each server has been asked to put everything into its lasting form.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tests_support::prom::Api;
+use tests_support::servers::{Kind, Server};
+
+/// Bytes by what they are for.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub struct Sizes {
+    /// Samples.
+    pub data: u64,
+    /// What finds them: series, labels, postings.
+    pub index: u64,
+    /// Logs and whatever else is kept to recover.
+    pub log: u64,
+    /// Everything else.
+    pub other: u64,
+}
+
+impl Sizes {
+    /// What the stored samples cost in the end: everything but the log.
+    pub fn lasting(&self) -> u64 {
+        self.data + self.index + self.other
+    }
+}
+
+/// Puts everything into its lasting form and measures it.
+///
+/// # Errors
+/// When the server refuses.
+pub fn measure(server: &Server, limit: Duration) -> Result<Sizes, String> {
+    let mut api = server.api();
+    let data = server.dir().join("data");
+    match server.kind() {
+        Kind::Prometheus => prometheus(&mut api, &data),
+        Kind::VictoriaMetrics => {
+            ask(&mut api, "GET", "/internal/force_flush")?;
+            ask(&mut api, "GET", "/internal/force_merge")?;
+            await_stable(&data, limit);
+            Ok(walk(&data, &|path| match part(path, &data) {
+                "data" => Which::Data,
+                "indexdb" | "metadata" => Which::Index,
+                _ => Which::Other,
+            }))
+        }
+        Kind::Marigram => {
+            ask(&mut api, "POST", "/api/v1/admin/tsdb/flush")?;
+            // Compaction goes on by itself after the flush.
+            await_stable(&data, limit);
+            Ok(walk(&data, &marigram))
+        }
+    }
+}
+
+/// Which kind of bytes a file holds.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Data,
+    Index,
+    Log,
+    Other,
+}
+
+/// Prometheus keeps the last hours in its head; a snapshot writes them as a block beside the others.
+fn prometheus(api: &mut Api, data: &Path) -> Result<Sizes, String> {
+    let answer = ask(api, "POST", "/api/v1/admin/tsdb/snapshot")?;
+    let json: serde_json::Value = serde_json::from_str(&answer).map_err(|e| e.to_string())?;
+    let name = json["data"]["name"].as_str().ok_or("the snapshot has no name")?;
+    let snapshot = data.join("snapshots").join(name);
+    let mut sizes = walk(&snapshot, &|path| {
+        if path.components().any(|c| c.as_os_str() == "chunks") {
+            Which::Data
+        } else if path.ends_with("index") {
+            Which::Index
+        } else {
+            Which::Other
+        }
+    });
+    for log in ["wal", "chunks_head"] {
+        let found = walk(&data.join(log), &|_| Which::Log);
+        sizes.log += found.log;
+    }
+    fs::remove_dir_all(&snapshot).map_err(|e| e.to_string())?;
+    Ok(sizes)
+}
+
+fn marigram(path: &Path) -> Which {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let is = |part: &str| path.components().any(|c| c.as_os_str() == part) || name.contains(part);
+    if is("wal") {
+        Which::Log
+    } else if is("chunks") {
+        Which::Data
+    } else if is("index") || is("symbols") || is("postings") || is("series") {
+        Which::Index
+    } else {
+        Which::Other
+    }
+}
+
+fn ask(api: &mut Api, method: &str, path: &str) -> Result<String, String> {
+    let answer = if method == "POST" { api.post(path) } else { api.get(path) };
+    let answer = answer.map_err(|e| format!("{path}: {e}"))?;
+    if answer.is_success() { Ok(answer.text()) } else { Err(format!("{path}: {}", answer.text())) }
+}
+
+fn part<'a>(path: &'a Path, root: &Path) -> &'a str {
+    path.strip_prefix(root)
+        .ok()
+        .and_then(|p| p.components().next())
+        .and_then(|c| c.as_os_str().to_str())
+        .unwrap_or_default()
+}
+
+/// Waits until the folder's size has not changed for three seconds, at most for `limit`.
+fn await_stable(dir: &Path, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let (mut last, mut since) = (0, Instant::now());
+    while Instant::now() < deadline && since.elapsed() < Duration::from_secs(3) {
+        let size = walk(dir, &|_| Which::Data).data;
+        if size != last {
+            (last, since) = (size, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Sizes of all files below a folder. A file that vanishes meanwhile does not count; one with several names
+/// counts once for each.
+fn walk(dir: &Path, which: &dyn Fn(&Path) -> Which) -> Sizes {
+    let mut sizes = Sizes::default();
+    let mut folders: Vec<PathBuf> = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            if meta.is_dir() {
+                folders.push(path);
+            } else if meta.is_file() {
+                let field = match which(&path) {
+                    Which::Data => &mut sizes.data,
+                    Which::Index => &mut sizes.index,
+                    Which::Log => &mut sizes.log,
+                    Which::Other => &mut sizes.other,
+                };
+                // A sparse file (a reserved log) costs what it occupies, a full one its length.
+                *field += meta.len().min(meta.blocks() * 512);
+            }
+        }
+    }
+    sizes
+}
