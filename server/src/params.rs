@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Request};
 use engine::Matcher;
 use hyper::{Method, header};
 use query::parse::{Options, parse_metric_selector};
+use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use storage_format::model::{TimeRange, Timestamp};
@@ -92,7 +93,25 @@ impl Params {
     pub fn duration_ms(&self, name: &str) -> Result<Option<f64>, ApiError> {
         match self.get(name) {
             "" => Ok(None),
-            text => self.required_duration_ms(name, text).map(Some),
+            text => {
+                let ms = duration_ms(text).map_err(|why| ApiError::invalid_parameter(name, why))?;
+                Ok(Some(ms))
+            }
+        }
+    }
+    /// The parameter `lookback_delta` in milliseconds, if it is there and positive.
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn lookback_delta_ms(&self) -> Result<Option<i64>, ApiError> {
+        match self.get("lookback_delta") {
+            "" => Ok(None),
+            text => {
+                let ms = duration_ms(text).map_err(|why| {
+                    ApiError::bad_data(format!("error parsing lookback delta duration: {why}"))
+                })?;
+                Ok(Some(ms as i64).filter(|ms| *ms > 0))
+            }
         }
     }
     /// A step: a duration that must be there, in whole milliseconds, at least one.
@@ -100,23 +119,13 @@ impl Params {
     /// # Errors
     /// When it is absent, no duration, or not positive.
     pub fn step_ms(&self, name: &str) -> Result<i64, ApiError> {
-        let step = self.required_duration_ms(name, self.get(name))?;
+        let step = duration_ms(self.get(name)).map_err(|why| ApiError::invalid_parameter(name, why))?;
         if step < 1.0 {
             let why =
                 "zero or negative query resolution step widths are not accepted. Try a positive integer";
             return Err(ApiError::invalid_parameter(name, why));
         }
         Ok(step as i64)
-    }
-    fn required_duration_ms(&self, name: &str, text: &str) -> Result<f64, ApiError> {
-        time_text::parse_duration_ms(text).map_err(|why| {
-            let overflow = match why {
-                BadDuration::Malformed => "",
-                BadDuration::Overflow => ". It overflows int64",
-            };
-            let why = format!("cannot parse {text:?} to a valid duration{overflow}");
-            ApiError::invalid_parameter(name, why)
-        })
     }
     /// The parameter `timeout`: how long the client wants to wait at most.
     ///
@@ -136,8 +145,12 @@ impl Params {
             text => match text.parse::<i64>() {
                 Ok(limit) => usize::try_from(limit)
                     .map_err(|_| ApiError::invalid_parameter("limit", "limit must be non-negative")),
-                Err(_) => {
-                    let why = format!("strconv.Atoi: parsing {text:?}: invalid syntax");
+                Err(e) => {
+                    let why = match e.kind() {
+                        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                        _ => "invalid syntax",
+                    };
+                    let why = format!("strconv.Atoi: parsing {text:?}: {why}");
                     Err(ApiError::invalid_parameter("limit", why))
                 }
             },
@@ -155,18 +168,26 @@ impl Params {
     /// The series selectors in `match[]`.
     ///
     /// # Errors
-    /// When one of them does not parse, or selects everything.
-    pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+    /// In words, when one of them does not parse, or selects everything.
+    pub fn matchers(&self) -> Result<Vec<Vec<Matcher>>, String> {
         self.all("match[]").map(matchers).collect()
     }
 }
 
-fn matchers(selector: &str) -> Result<Vec<Matcher>, ApiError> {
-    let parsed = parse_metric_selector(selector, &Options::default());
-    let matchers = parsed.map_err(|e| ApiError::invalid_parameter("match[]", e))?;
+fn duration_ms(text: &str) -> Result<f64, String> {
+    time_text::parse_duration_ms(text).map_err(|why| {
+        let overflow = match why {
+            BadDuration::Malformed => "",
+            BadDuration::Overflow => ". It overflows int64",
+        };
+        format!("cannot parse {text:?} to a valid duration{overflow}")
+    })
+}
+
+fn matchers(selector: &str) -> Result<Vec<Matcher>, String> {
+    let matchers = parse_metric_selector(selector, &Options::default()).map_err(|e| e.to_string())?;
     if matchers.iter().all(Matcher::matches_empty) {
-        let why = "match[] must contain at least one non-empty matcher";
-        return Err(ApiError::invalid_parameter("match[]", why));
+        return Err("match[] must contain at least one non-empty matcher".to_owned());
     }
     Ok(matchers)
 }

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
+use hyper::StatusCode;
 use std::sync::Arc;
 
 /// The router of the server, under its route prefix.
@@ -24,7 +25,11 @@ pub fn router(app: Arc<App>) -> Router {
         "" => routes,
         prefix => Router::new().nest(prefix, routes),
     };
-    routes.fallback(not_found).layer(from_fn_with_state(with(), around::around)).with_state(app)
+    routes
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(with(), around::around))
+        .with_state(app)
 }
 
 /// `/api/v1`, once the storage engine is open.
@@ -88,6 +93,10 @@ fn get_or_post<T: 'static>(handler: impl Handler<T, Arc<App>>) -> MethodRouter<A
 
 fn post_or_put<T: 'static>(handler: impl Handler<T, Arc<App>>) -> MethodRouter<Arc<App>> {
     put(handler.clone()).post(handler)
+}
+
+async fn method_not_allowed() -> (StatusCode, &'static str) {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
 }
 
 async fn not_found() -> axum::response::Response {

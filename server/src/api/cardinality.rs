@@ -40,8 +40,8 @@ pub async fn tsdb(State(app): State<Arc<App>>, params: Params) -> Result<Respons
         "" => 10,
         text => match text.parse::<usize>() {
             Ok(limit @ 1..=ROWS_MAX) => limit,
-            Ok(_) => return Err(ApiError::bad_data("limit must be between 1 and 10000")),
-            Err(_) => return Err(ApiError::bad_data("limit must be a positive number")),
+            Ok(limit) if limit > ROWS_MAX => return Err(ApiError::bad_data("limit must not exceed 10000")),
+            _ => return Err(ApiError::bad_data("limit must be a positive number")),
         },
     };
     let engine = app.engine()?;

@@ -4,6 +4,8 @@
 //! and show an error page otherwise.
 
 use super::success;
+use crate::error::ApiError;
+use crate::params::Params;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 
@@ -29,8 +31,11 @@ pub async fn scrape_pools() -> Response {
 }
 
 /// `GET /api/v1/rules`
-pub async fn rules() -> Response {
-    one_empty_list("groups")
+pub async fn rules(params: Params) -> Result<Response, ApiError> {
+    match params.get("type") {
+        "" | "alert" | "record" => Ok(one_empty_list("groups")),
+        other => Err(ApiError::invalid_parameter("type", format_args!("not supported value {other:?}"))),
+    }
 }
 
 /// `GET /api/v1/alerts`

@@ -10,6 +10,7 @@ use crate::params::Params;
 use crate::state::App;
 use crate::wire::body::{Encode, encoded};
 use crate::wire::number;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use engine::{Matcher, Snapshot};
@@ -23,17 +24,23 @@ use storage_format::model::{Labels, METRIC_NAME, Samples, TimeRange, Timestamp, 
 type Newest = (Timestamp, f64);
 
 /// `GET /federate`
-pub async fn federate(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
+pub async fn federate(State(app): State<Arc<App>>, params: Params) -> Response {
+    match text(&app, &params).await {
+        Ok(body) => ([(header::CONTENT_TYPE, Format::Prometheus.content_type())], body).into_response(),
+        Err(error) => error.into_text_response(),
+    }
+}
+
+async fn text(app: &App, params: &Params) -> Result<Body, ApiError> {
     let engine = app.engine()?;
-    let sets = params.matchers()?;
+    let sets = params.matchers().map_err(ApiError::bad_data)?;
     let now = log::now();
     let range = TimeRange::left_open(now.saturating_sub(millis(app.flags.lookback_delta)), now);
-    let body = app.run(&app.lookups, app.flags.query_timeout, move |_| {
+    app.run(&app.lookups, app.flags.query_timeout, move |_| {
         let found = newest(&engine.snapshot(), &sets, range)?;
         Ok(encoded(Text { rows: found.into_iter(), name: None }))
-    });
-    let body = body.await?;
-    Ok(([(header::CONTENT_TYPE, Format::Prometheus.content_type())], body).into_response())
+    })
+    .await
 }
 
 fn newest(

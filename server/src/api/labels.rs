@@ -13,7 +13,8 @@ use storage_format::model::TimeRange;
 
 /// `GET|POST /api/v1/labels`
 pub async fn names(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
-    look_up(app, &params, |snapshot, sets, range, limit| snapshot.label_names(sets, range, limit)).await
+    let sets = params.matchers().map_err(ApiError::bad_data)?;
+    look_up(app, &params, sets, |snapshot, sets, range, limit| snapshot.label_names(sets, range, limit)).await
 }
 
 /// `GET /api/v1/label/{name}/values`
@@ -27,10 +28,11 @@ pub async fn values(
     if name.is_empty() {
         return Err(ApiError::bad_data("invalid label name: \"\""));
     }
+    let sets = params.matchers().map_err(ApiError::bad_data)?;
     let find = move |snapshot: &Snapshot, sets: &[Vec<Matcher>], range, limit| {
         snapshot.label_values(&name, sets, range, limit)
     };
-    look_up(app, &params, find).await
+    look_up(app, &params, sets, find).await
 }
 
 /// `GET|POST /api/v1/series`
@@ -38,22 +40,27 @@ pub async fn series(State(app): State<Arc<App>>, params: Params) -> Result<Respo
     if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
-    look_up(app, &params, |snapshot, sets, range, limit| snapshot.series(sets, range, limit)).await
+    let sets = params.matchers().map_err(|why| ApiError::invalid_parameter("match[]", why))?;
+    look_up(app, &params, sets, |snapshot, sets, range, limit| snapshot.series(sets, range, limit)).await
 }
 
 async fn look_up<T: Row + Send + Unpin + 'static>(
     app: Arc<App>,
     params: &Params,
+    sets: Vec<Vec<Matcher>>,
     find: impl FnOnce(&Snapshot, &[Vec<Matcher>], TimeRange, usize) -> Result<Vec<T>, engine::Error>
     + Send
     + 'static,
 ) -> Result<Response, ApiError> {
     let engine = app.engine()?;
-    let (limit, range, sets) = (params.limit()?, params.range()?, params.matchers()?);
+    let (limit, range) = (params.limit()?, params.range()?);
     let body = app.run(&app.lookups, app.flags.query_timeout, move |_| {
         // One more than asked for tells whether there is more.
         let one_more = if limit == 0 { 0 } else { limit.saturating_add(1) };
-        let mut found = find(&engine.snapshot(), &sets, range, one_more)?;
+        let mut found = match range.is_empty() {
+            true => Vec::new(),
+            false => find(&engine.snapshot(), &sets, range, one_more)?,
+        };
         let truncated = limit != 0 && found.len() > limit;
         if truncated {
             found.truncate(limit);

@@ -25,10 +25,7 @@ pub async fn parse_query(State(app): State<Arc<App>>, params: Params) -> Result<
 }
 
 /// The parameter `query`, parsed; cheap enough for an async worker, as the parser is linear and bounded.
-///
-/// # Errors
-/// When it does not parse.
-pub fn parsed(app: &App, params: &Params) -> Result<Expr, ApiError> {
+fn parsed(app: &App, params: &Params) -> Result<Expr, ApiError> {
     parse(params.get("query"), &app.flags.parse_options())
         .map_err(|e| ApiError::invalid_parameter("query", e))
 }

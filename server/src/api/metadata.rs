@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// `GET /api/v1/metadata`
 pub async fn metadata(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     let engine = app.engine()?;
-    let (limit, per_metric) = (number(&params, "limit")?, number(&params, "limit_per_metric")?);
+    let limit = number(&params, "limit")?.unwrap_or(usize::MAX);
+    let per_metric = number(&params, "limit_per_metric")?.filter(|l| *l > 0).unwrap_or(usize::MAX);
     let metric = params.get("metric").to_owned();
     app.run(&app.lookups, app.flags.query_timeout, move |_| {
         let mut all = engine.metadata();
@@ -38,12 +39,12 @@ pub async fn metadata(State(app): State<Arc<App>>, params: Params) -> Result<Res
     .await
 }
 
-/// A limit; absent, 0 or negative means all.
-fn number(params: &Params, name: &str) -> Result<usize, ApiError> {
+/// A limit, none when absent or negative.
+fn number(params: &Params, name: &str) -> Result<Option<usize>, ApiError> {
     match params.get(name) {
-        "" => Ok(usize::MAX),
+        "" => Ok(None),
         text => match text.parse::<i64>() {
-            Ok(limit) => Ok(usize::try_from(limit).ok().filter(|l| *l > 0).unwrap_or(usize::MAX)),
+            Ok(limit) => Ok(usize::try_from(limit).ok()),
             Err(_) => Err(ApiError::bad_data(format!("{name} must be a number"))),
         },
     }

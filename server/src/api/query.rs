@@ -4,7 +4,7 @@
 //! answer there; the rest is written while it is sent. When the client goes away the query is cancelled.
 
 use super::json_body;
-use super::language::{has_selector, parsed};
+use super::language::has_selector;
 use crate::error::ApiError;
 use crate::observe::{QuerySlice, log};
 use crate::params::Params;
@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use engine::Snapshot;
 use hyper::StatusCode;
-use query::parse::tree;
+use query::parse::{parse, tree};
 use query::{QueryEngine, QueryError, QueryParams, QueryResult};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,7 +61,7 @@ async fn evaluate(
     let storage = app.engine()?;
     let limit = params.limit()?;
     let timeout = params.timeout()?.map_or(app.flags.query_timeout, |t| t.min(app.flags.query_timeout));
-    let lookback_delta_ms = params.duration_ms("lookback_delta")?.map(|ms| ms as i64);
+    let lookback_delta_ms = params.lookback_delta_ms()?;
     let stats = match params.get("stats") {
         "" => StatsLevel::None,
         "all" if app.flags.has_feature("promql-per-step-stats") => StatsLevel::PerStep,
@@ -75,7 +75,7 @@ async fn evaluate(
         let queued = asked.elapsed();
         let options = QueryParams {
             timeout: Some(timeout.saturating_sub(queued)),
-            lookback_delta_ms: lookback_delta_ms.filter(|ms| *ms > 0),
+            lookback_delta_ms,
             limit,
             cancel: cancel.clone(),
             per_step_stats: stats == StatsLevel::PerStep,
@@ -120,7 +120,9 @@ pub async fn exemplars(State(app): State<Arc<App>>, params: Params) -> Result<Re
     if end < start {
         return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
     }
-    if !has_selector(&tree(&parsed(&app, &params)?)) {
+    let expr = parse(params.get("query"), &app.flags.parse_options());
+    let expr = expr.map_err(|e| ApiError::bad_data(e.to_string()))?;
+    if !has_selector(&tree(&expr)) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(super::success(|json| {

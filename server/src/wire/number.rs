@@ -2,7 +2,9 @@
 //!
 //! JSON results write all digits and no exponent for magnitudes in [1e-6, 1e21), and `d.ddde±XX` outside
 //! (Go's `strconv` styles `f` and `e` with precision -1); the exposition format begins with exponents
-//! below 1e-4. Timestamps are seconds, with exactly three decimals when there are milliseconds.
+//! below 1e-4. Timestamps are seconds, with exactly three decimals when there are milliseconds. Scalars and
+//! strings are written by other code in Prometheus: their times have as few decimals as possible, and a
+//! scalar's value never has an exponent.
 
 use storage_format::model::Timestamp;
 
@@ -79,6 +81,16 @@ pub fn push_timestamp(out: &mut Vec<u8>, timestamp: Timestamp) {
     }
 }
 
+/// Appends a time as seconds since the epoch, with no more decimals than needed.
+pub fn push_seconds(out: &mut Vec<u8>, timestamp: Timestamp) {
+    push_timestamp(out, timestamp);
+    if timestamp % 1000 != 0 {
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+}
+
 /// Appends a whole number.
 pub fn push_integer(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
@@ -149,6 +161,9 @@ mod tests {
             (i64::MIN, "-9223372036854775.808"),
         ] {
             assert_eq!(text(|out| push_timestamp(out, timestamp)), expected);
+        }
+        for (timestamp, expected) in [(1100, "1.1"), (10_010, "10.01"), (-1, "-0.001"), (100_000, "100")] {
+            assert_eq!(text(|out| push_seconds(out, timestamp)), expected);
         }
     }
 }

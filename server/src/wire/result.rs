@@ -86,11 +86,14 @@ impl Encode for ResultEncoder {
             match &mut self.stage {
                 Stage::Head => self.begin(out),
                 Stage::Scalar(timestamp, value) => {
-                    push_pair_inner(out, *timestamp, *value);
+                    number::push_seconds(out, *timestamp);
+                    out.extend_from_slice(b",\"");
+                    number::push_plain(out, *value);
+                    out.push(b'"');
                     self.stage = Stage::Tail;
                 }
                 Stage::String(timestamp, text) => {
-                    number::push_timestamp(out, *timestamp);
+                    number::push_seconds(out, *timestamp);
                     out.push(b',');
                     json::push_string(out, text);
                     self.stage = Stage::Tail;
@@ -182,15 +185,10 @@ fn push_vector_sample(out: &mut Vec<u8>, sample: &VectorSample) {
 
 fn push_pair(out: &mut Vec<u8>, timestamp: Timestamp, value: f64) {
     out.push(b'[');
-    push_pair_inner(out, timestamp, value);
-    out.push(b']');
-}
-
-fn push_pair_inner(out: &mut Vec<u8>, timestamp: Timestamp, value: f64) {
     number::push_timestamp(out, timestamp);
     out.extend_from_slice(b",\"");
     number::push_value(out, value);
-    out.push(b'"');
+    out.extend_from_slice(b"\"]");
 }
 
 /// Appends the members `warnings` and `infos` of the envelope, each only when there are any.

@@ -55,6 +55,14 @@ fn wrong_parameters_are_told_in_prometheus_words() {
             "/api/v1/labels?start=x",
             r#"invalid parameter "start": invalid time value for 'start': cannot parse "x" to a valid timestamp"#,
         ),
+        ("/api/v1/labels?match[]=%7B%7D", "match[] must contain at least one non-empty matcher"),
+        ("/api/v1/label/a/values?match[]=up%7B", "1:4: parse error: unexpected end of input inside braces"),
+        (
+            "/api/v1/query?query=1&lookback_delta=x",
+            r#"error parsing lookback delta duration: cannot parse "x" to a valid duration"#,
+        ),
+        ("/api/v1/query_exemplars?query=up%7B", "1:4: parse error: unexpected end of input inside braces"),
+        ("/api/v1/rules?type=x", r#"invalid parameter "type": not supported value "x""#),
         ("/api/v1/series", "no match[] parameter provided"),
         (
             "/api/v1/series?match[]=%7B%7D",
@@ -67,7 +75,7 @@ fn wrong_parameters_are_told_in_prometheus_words() {
         ("/api/v1/label/U__/values", r#"invalid label name: """#),
         ("/api/v1/metadata?limit=x", "limit must be a number"),
         ("/api/v1/metadata?limit_per_metric=x", "limit_per_metric must be a number"),
-        ("/api/v1/status/tsdb?limit=0", "limit must be between 1 and 10000"),
+        ("/api/v1/status/tsdb?limit=0", "limit must be a positive number"),
     ] {
         refused(&server, path, error);
     }

@@ -52,6 +52,11 @@ fn scalars_and_strings_are_pairs() {
         json(&scalar, StatsLevel::None),
         r#"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
     );
+    let scalar = result(Value::Scalar { timestamp: 1100, value: 1e-7 });
+    assert_eq!(
+        json(&scalar, StatsLevel::None),
+        r#"{"status":"success","data":{"resultType":"scalar","result":[1.1,"0.0000001"]}}"#
+    );
     let string = result(Value::String { timestamp: 4001, value: "a\"b\n".to_owned() });
     assert_eq!(
         json(&string, StatsLevel::None),
