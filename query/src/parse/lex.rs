@@ -625,7 +625,7 @@ impl Tok {
 
     /// Whether it may name a label in a grouping.
     pub(crate) fn is_label(self) -> bool {
-        self.is_metric_identifier()
+        (self.is_metric_identifier() && self != Self::Without)
             || matches!(
                 self,
                 Self::Bool
@@ -643,6 +643,25 @@ impl Tok {
             self,
             Self::Identifier | Self::Start | Self::End | Self::Step | Self::Range | Self::MaxOf | Self::MinOf
         )
+    }
+
+    /// Whether an expression may begin with it.
+    pub(crate) fn starts_expression(self) -> bool {
+        self.is_metric_identifier()
+            || matches!(
+                self,
+                Self::LeftParen
+                    | Self::LeftBrace
+                    | Self::String
+                    | Self::Number
+                    | Self::Duration
+                    | Self::Op(BinaryOp::Add | BinaryOp::Sub)
+            )
+    }
+
+    /// Whether it is one of the fill modifiers.
+    pub(crate) fn is_fill(self) -> bool {
+        matches!(self, Self::Fill | Self::FillLeft | Self::FillRight)
     }
 
     /// Whether a duration may begin with it.

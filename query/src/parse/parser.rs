@@ -13,6 +13,7 @@ use super::ast::{
 use super::error::{ParseError, ParseErrors};
 use super::lex::{self, Tok, Token};
 use super::{Options, check, functions, number, text};
+use std::cell::Cell;
 
 /// Parsing cannot go on; the errors say why. Holds the context that the syntax error was reported in.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(super) struct Tree {
 pub fn parse(query: &str, options: &Options) -> Result<Expr, ParseErrors> {
     let mut parser = Parser::new(query, options)?;
     let expr = parser.whole_expression();
+    parser.settle();
     match expr {
         Some(mut expr) if parser.errors.is_empty() => {
             check::check(query, &mut expr, &mut parser.errors);
@@ -65,6 +67,8 @@ pub(super) struct Parser<'a> {
     pub(super) duration_operators: usize,
     /// Matrix selectors over something that is no vector selector.
     pub(super) broken: Vec<Span>,
+    /// How many errors there were when the parser came upon the lexer's.
+    lex_error_met: Cell<Option<usize>>,
 }
 
 impl<'a> Parser<'a> {
@@ -79,7 +83,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn over(query: &'a str, options: &'a Options, tokens: lex::Tokens) -> Self {
-        let mut parser = Self {
+        Self {
             query,
             options,
             tokens: tokens.list,
@@ -92,12 +96,21 @@ impl<'a> Parser<'a> {
             nesting: 0,
             duration_operators: 0,
             broken: Vec::new(),
-        };
-        parser.meet();
-        parser
+            lex_error_met: Cell::new(None),
+        }
     }
 
-    pub(super) fn finish<T>(self, value: T) -> Result<T, ParseErrors> {
+    /// Puts the lexer's error among the others, where the parser came upon it.
+    fn settle(&mut self) {
+        if let Some(at) = self.lex_error_met.get()
+            && let Some((span, message)) = self.lex_error.take()
+        {
+            self.errors.insert(at, ParseError { span, message });
+        }
+    }
+
+    pub(super) fn finish<T>(mut self, value: T) -> Result<T, ParseErrors> {
+        self.settle();
         if self.errors.is_empty() {
             return Ok(value);
         }
@@ -105,7 +118,11 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn peek(&self) -> Token {
-        self.tokens[self.at]
+        let token = self.tokens[self.at];
+        if token.kind == Tok::Error && self.lex_error_met.get().is_none() {
+            self.lex_error_met.set(Some(self.errors.len()));
+        }
+        token
     }
 
     pub(super) fn kind(&self) -> Tok {
@@ -127,19 +144,9 @@ impl<'a> Parser<'a> {
         matches!(self.kind(), Tok::Eof | Tok::Error)
     }
 
-    /// Reports the lexer's error once its token is what comes next.
-    fn meet(&mut self) {
-        if self.kind() == Tok::Error
-            && let Some((span, message)) = self.lex_error.take()
-        {
-            self.fail(span, message);
-        }
-    }
-
     pub(super) fn skip(&mut self) {
         if !self.at_end() {
             self.at += 1;
-            self.meet();
         }
     }
 
@@ -376,6 +383,7 @@ impl<'a> Parser<'a> {
     fn call(&mut self) -> Step<Tree> {
         let token = self.take();
         let name = self.text(token);
+        let (args, below) = self.arguments()?;
         let function = functions::function(name);
         match function {
             None => {
@@ -387,7 +395,6 @@ impl<'a> Parser<'a> {
             }
             Some(_) => {}
         }
-        let (args, below) = self.arguments()?;
         let span = Span::new(token.span.start, self.last_closing);
         let expr = match function {
             Some(function) => Expr::Call(Call { function, args, span }),
@@ -408,7 +415,7 @@ impl<'a> Parser<'a> {
             depth = depth.max(tree.depth);
             args.push(tree.expr);
             if let Some(comma) = self.accept(Tok::Comma) {
-                if self.kind() == Tok::RightParen || self.at_end() {
+                if !self.kind().starts_expression() {
                     self.fail(comma.span, "trailing commas not allowed in function call args");
                     self.expect(Tok::RightParen)?;
                     return Ok((args, depth));
@@ -502,7 +509,8 @@ impl<'a> Parser<'a> {
             if matches!(self.kind(), Tok::GroupLeft | Tok::GroupRight) {
                 let left = self.take().kind == Tok::GroupLeft;
                 matching.card = if left { Card::ManyToOne } else { Card::OneToMany };
-                if self.kind() == Tok::LeftParen {
+                let next = self.kind();
+                if next == Tok::LeftParen || !(next.starts_expression() || next.is_fill()) {
                     matching.include = self.grouping_labels()?;
                 }
             }

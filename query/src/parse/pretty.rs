@@ -84,6 +84,8 @@ fn write(out: &mut String, expr: &Expr, level: usize) {
             write(out, &e.expr, level + 1);
             close(out, level);
         }
+        // Upstream forgets the indentation here.
+        Expr::Subquery(_) => out.push_str(&plain),
         _ => {
             indent(out, level);
             out.push_str(&plain);
