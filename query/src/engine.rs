@@ -1,7 +1,17 @@
 //! The door of the query crate: runs PromQL text over a snapshot.
 
-use crate::{EngineOptions, QueryError, QueryParams, QueryResult};
+use crate::annotations::Annotations;
+use crate::budget::{Budget, Limits, TotalMemory};
+use crate::execute::column::Grid;
+use crate::execute::source::Shared;
+use crate::execute::{Evaluator, evaluate};
+use crate::gate::Gate;
+use crate::parse::{self, ValueType};
+use crate::plan::{QueryTimes, build};
+use crate::{EngineOptions, QueryError, QueryParams, QueryResult, QueryStats, Value};
 use engine::Snapshot;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use storage_format::model::Timestamp;
 
 /// Evaluates queries. Share it as `Arc<QueryEngine>`; all calls are synchronous and may come from any
@@ -9,13 +19,24 @@ use storage_format::model::Timestamp;
 #[derive(Debug)]
 pub struct QueryEngine {
     options: EngineOptions,
+    gate: Gate,
+    memory: Arc<TotalMemory>,
+}
+
+/// What a call asks for.
+struct Request<'a> {
+    text: &'a str,
+    times: QueryTimes,
+    grid: Grid,
+    params: &'a QueryParams,
 }
 
 impl QueryEngine {
     /// An engine with these settings.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        Self { options }
+        let gate = Gate::new(options.max_concurrency);
+        Self { options, gate, memory: Arc::default() }
     }
     /// Its settings.
     #[must_use]
@@ -33,8 +54,9 @@ impl QueryEngine {
         at_ms: Timestamp,
         params: &QueryParams,
     ) -> Result<QueryResult, QueryError> {
-        let _ = (snapshot, query, at_ms, params);
-        Err(QueryError::Execution("not yet available".to_owned()))
+        let times = QueryTimes { start: at_ms, end: at_ms, step: 0 };
+        let grid = Grid::new(at_ms, at_ms, 1);
+        self.run(snapshot, Request { text: query, times, grid, params })
     }
     /// Evaluates `query` at `start_ms`, `start_ms + step_ms`, … up to and including `end_ms`.
     ///
@@ -49,7 +71,102 @@ impl QueryEngine {
         step_ms: i64,
         params: &QueryParams,
     ) -> Result<QueryResult, QueryError> {
-        let _ = (snapshot, query, start_ms, end_ms, step_ms, params);
-        Err(QueryError::Execution("not yet available".to_owned()))
+        if step_ms <= 0 {
+            return Err(QueryError::Execution(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .to_owned(),
+            ));
+        }
+        let times = QueryTimes { start: start_ms, end: end_ms, step: step_ms };
+        let grid = Grid::new(start_ms, end_ms, step_ms);
+        self.run(snapshot, Request { text: query, times, grid, params })
     }
+    fn parse_options(&self) -> parse::Options {
+        let features = self.options.features;
+        parse::Options {
+            experimental_functions: features.experimental_functions,
+            extended_range_selectors: features.extended_range_selectors,
+            binop_fill_modifiers: features.fill_modifiers,
+            ..parse::Options::default()
+        }
+    }
+    fn run(&self, snapshot: &Snapshot, request: Request<'_>) -> Result<QueryResult, QueryError> {
+        let began = Instant::now();
+        let Request { text, times, grid, params } = request;
+        let timeout = params.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
+        let deadline = began.checked_add(timeout).unwrap_or(began + Duration::from_secs(86_400));
+        let _slot = self.gate.enter(deadline, &params.cancel)?;
+        let queued = began.elapsed();
+
+        let expr = parse::parse(text, &self.parse_options())
+            .map_err(|e| QueryError::Parse { message: e.to_string() })?;
+        let instant = times.step == 0;
+        let kind = expr.value_type();
+        if !instant && !matches!(kind, ValueType::Vector | ValueType::Scalar) {
+            return Err(QueryError::Parse {
+                message: format!(
+                    "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+                    kind.documented()
+                ),
+            });
+        }
+        let plan = build(&expr, times, self.options.no_step_subquery_interval_ms)?;
+        let limits = Limits {
+            samples: self.options.max_samples,
+            query_bytes: self.options.query_memory_bytes,
+            total_bytes: self.options.total_memory_bytes,
+            deadline,
+            cancel: params.cancel.clone(),
+        };
+        let steps = grid.len.min(self.options.max_samples.try_into().unwrap_or(usize::MAX));
+        let budget = Budget::new(limits, Arc::clone(&self.memory), steps);
+        let shared = Shared { budget: Arc::clone(&budget), annotations: Mutex::default() };
+        let evaluator = Evaluator {
+            snapshot,
+            shared: &shared,
+            features: self.options.features,
+            lookback: params.lookback_delta_ms.filter(|l| *l > 0).unwrap_or(self.options.lookback_delta_ms),
+            max_steps: self.options.max_samples,
+        };
+        let prepared = began.elapsed();
+        let mut value = evaluate(&evaluator, &plan, grid, instant)?;
+        let evaluated = began.elapsed();
+        let annotations: Annotations =
+            shared.annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut warnings, infos) = annotations.into_texts(text);
+        if cut(&mut value, params.limit) {
+            warnings.push("results truncated due to limit".to_owned());
+        }
+        let per_step = budget.samples_per_step();
+        let (peak_samples, peak_bytes) = budget.peaks();
+        let stats = QueryStats {
+            queue: queued,
+            preparation: prepared - queued,
+            evaluation: evaluated - prepared,
+            sort: began.elapsed() - evaluated,
+            total: began.elapsed(),
+            total_queryable_samples: per_step.iter().sum(),
+            samples_read: budget.samples_read(),
+            peak_samples,
+            peak_bytes,
+            samples_per_step: if params.per_step_stats {
+                per_step.into_iter().enumerate().map(|(i, n)| (grid.at(i), n)).collect()
+            } else {
+                Vec::new()
+            },
+            plan: params.explain.then(|| plan.to_string()),
+        };
+        Ok(QueryResult { value, warnings, infos, stats })
+    }
+}
+
+/// Cuts the answer to `limit` series (0: all); whether there were more.
+fn cut(value: &mut Value, limit: usize) -> bool {
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    match value {
+        Value::Vector(samples) if samples.len() > limit => samples.truncate(limit),
+        Value::Matrix(series) if series.len() > limit => series.truncate(limit),
+        _ => return false,
+    }
+    true
 }

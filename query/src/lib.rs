@@ -2,10 +2,19 @@
 //!
 //! Where it sits: between the server and the engine. Never knows HTTP, JSON, files or writing.
 
+mod annotations;
+mod budget;
 mod engine;
 mod error;
+mod execute;
+mod format;
+mod functions;
+mod gate;
+mod histogram;
+mod kahan;
 mod options;
 pub mod parse;
+mod plan;
 mod value;
 
 pub use engine::QueryEngine;
