@@ -3,6 +3,8 @@
 //!
 //! The cases come from the shared folder (`oracles/parse_cases.json`).
 
+mod peer;
+
 use query::parse::{Options, parse};
 use serde_json::Value;
 use tests_support::peers;
