@@ -1,103 +1,100 @@
-//! The engine's door: open, append, snapshot, flush, close.
+//! The engine's door: open, append, snapshot, flush, close. Sequences of verbs; the rooms do the work.
 
-use crate::{Error, Options, SeriesEntry, Snapshot, Ticket, WriteBatch, snapshot::Series};
+use crate::block::{Block, build_block};
+use crate::compaction::flush::FlushSource;
+use crate::compaction::worker;
+use crate::head::{FlushedSeries, Head, HeadLimits, WINDOW_MS, window_of};
+use crate::io::{Clock, FileSystem};
+use crate::metadata::{Metadata, MetadataStore};
+use crate::recovery::recover;
+use crate::snapshot::BlockList;
+use crate::store::Store;
+use crate::wal::{Wal, replay};
+use crate::{
+    AppendOutcome, Error, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch, canonical_key_bytes,
+    series_key,
+};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use storage_format::model::{Labels, Samples, Timestamp};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use storage_format::catalog::{BlockEntry, Catalog};
+use storage_format::checkpoint;
+use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
+use storage_format::wal::record;
 
-/// What a metric is, as its sender says.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Metadata {
-    /// Kind of metric.
-    pub metric_type: MetricType,
-    /// Unit, possibly empty.
-    pub unit: String,
-    /// Help text, possibly empty.
-    pub help: String,
-}
-
-/// Kind of metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum MetricType {
-    /// Not told.
-    Unknown = 0,
-    /// Counter.
-    Counter = 1,
-    /// Gauge.
-    Gauge = 2,
-    /// Histogram, classic or native.
-    Histogram = 3,
-    /// Gauge histogram.
-    GaugeHistogram = 4,
-    /// Summary.
-    Summary = 5,
-    /// Info.
-    Info = 6,
-    /// State set.
-    StateSet = 7,
-}
-
-/// Why a sample was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rejection {
-    /// Older than the series' newest sample, and the out-of-order window is off.
-    OutOfOrder,
-    /// Older than the out-of-order window.
-    TooOld,
-    /// Too far in the future.
-    OutOfBounds,
-    /// Another value was stored for this timestamp.
-    DuplicateTimestamp,
-    /// The head holds as many series as it may.
-    SeriesLimit,
-}
-
-/// One sample that was not stored.
-#[derive(Debug, Clone)]
-pub struct Rejected {
-    /// Its series.
-    pub labels: Labels,
-    /// Its timestamp.
-    pub timestamp: Timestamp,
-    /// Why.
-    pub reason: Rejection,
-}
-
-/// What became of a batch. The accepted samples are durable (as the WAL mode says) and visible.
-#[derive(Debug, Clone, Default)]
-pub struct AppendOutcome {
-    /// Samples stored, duplicates with the same value included.
-    pub accepted: u64,
-    /// Samples not stored.
-    pub rejected_count: u64,
-    /// How many of those are histograms; remote write 2.0 answers with the two kinds apart.
-    pub rejected_histograms: u64,
-    /// The first few of them.
-    pub rejected: Vec<Rejected>,
-    /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are
-    /// in `rejected_count`.
-    pub invalid_series: Vec<String>,
-}
-
-/// Numbers about the engine, for `/metrics` and the status pages.
-#[derive(Debug, Clone, Default)]
-pub struct Stats {
-    /// Series in the head.
-    pub head_series: u64,
-    /// Samples appended since start.
-    pub samples_appended: u64,
-    /// Blocks on disk.
-    pub blocks: u64,
-    /// Oldest and newest sample in the head, if there is any.
-    pub head_range: Option<(Timestamp, Timestamp)>,
-}
+/// A checkpoint is taken when the log behind the last one has grown to this many bytes, or to as many as
+/// the head itself takes (about this many bytes a sample), whichever is more.
+const CHECKPOINT_LOG_BYTES: u64 = 192 << 20;
+const HEAD_BYTES_PER_SAMPLE: u64 = 3;
+/// Most sentences about damage and failures that are kept.
+const REPORTS_MAX: usize = 100;
 
 /// A storage engine on one data directory. Share it as `Arc<Engine>`.
-#[derive(Debug)]
+///
+/// ```
+/// use engine::{Engine, MatchOp, Matcher, Options};
+/// use storage_format::model::{Labels, Samples, TimeRange};
+///
+/// let dir = tempfile::tempdir().unwrap();
+/// let engine = Engine::open(Options::new(dir.path())).unwrap();
+/// let mut samples = Samples::default();
+/// samples.push_float(1_000, 0, 42.0);
+/// engine.append(&[(Labels::from_pairs([("__name__", "answer")]), samples)]).unwrap();
+///
+/// let matcher = Matcher::new(MatchOp::Equal, "__name__", "answer").unwrap();
+/// let series = engine.snapshot().select(&[matcher], TimeRange::ALL).unwrap();
+/// let mut read = Samples::default();
+/// series[0].read(TimeRange::ALL, &mut read).unwrap();
+/// assert_eq!((read.timestamps, read.values), (vec![1_000], vec![42.0]));
+/// engine.close().unwrap();
+/// ```
 pub struct Engine {
-    series: Mutex<BTreeMap<Labels, Samples>>,
-    metadata: Mutex<BTreeMap<String, Vec<Metadata>>>,
+    inner: Arc<Inner>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+    /// Held as long as the engine lives.
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("path", &self.inner.options.path).finish_non_exhaustive()
+    }
+}
+
+/// What the background thread shares with the door.
+pub(crate) struct Inner {
+    options: Options,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    head: Arc<Head>,
+    wal: Wal,
+    blocks: Arc<BlockList>,
+    /// The catalog on disk. Its lock is held by the one job that runs.
+    catalog: Mutex<Catalog>,
+    /// Numbers of blocks, checkpoints and catalogs: never used twice, also not after a failure, when it is
+    /// unknown what the disk's catalog names.
+    number: AtomicU64,
+    metadata: MetadataStore,
+    /// First timestamp of the head's samples as far as known; `i64::MAX` when it holds none.
+    oldest: AtomicI64,
+    pub(crate) closing: Mutex<bool>,
+    pub(crate) wake: Condvar,
+    counters: Counters,
+    reports: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Counters {
+    appended: AtomicU64,
+    rejected: [AtomicU64; crate::Rejection::ALL.len()],
+    flushes: AtomicU64,
+    failures: AtomicU64,
+    checkpoints: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
@@ -105,26 +102,97 @@ impl Engine {
     ///
     /// # Errors
     /// When it is in use, cannot be written, or its catalog is damaged.
-    pub fn open(_options: Options) -> Result<Self, Error> {
-        Ok(Self { series: Mutex::default(), metadata: Mutex::default() })
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let fs = Arc::new(crate::io::Disk);
+        Self::open_with(options, fs, Arc::new(crate::io::SystemClock), true)
     }
+
+    /// As [`Engine::open`], on the given files and clock. Without `background` nothing is flushed, merged
+    /// or dropped unless it is asked for.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_with(
+        options: Options,
+        fs: Arc<dyn FileSystem>,
+        clock: Arc<dyn Clock>,
+        background: bool,
+    ) -> Result<Self, Error> {
+        let store = Store::open(fs, options.path.clone())?;
+        let held = store.lock()?;
+        let catalog = match store.read_catalog()? {
+            Some(catalog) => catalog,
+            None => {
+                let catalog = Catalog { number: 1, shards: options.shards.max(1), ..Catalog::default() };
+                store.write_catalog(&catalog)?;
+                catalog
+            }
+        };
+        let limits = HeadLimits {
+            out_of_order_window_ms: options.out_of_order_window_ms,
+            future_window_ms: options.future_window_ms,
+            series_max: options.series_max,
+        };
+        let head = Arc::new(Head::new(catalog.shards, limits));
+        let metadata = MetadataStore::default();
+        let recovered = recover(&store, catalog, &head, &metadata)?;
+        let wal = Wal::start(Arc::clone(&store.fs), store.wal_dir(), recovered.next, options.wal_sync)?;
+        let oldest = AtomicI64::new(head.oldest().unwrap_or(i64::MAX));
+        let inner = Arc::new(Inner {
+            options,
+            store,
+            clock,
+            head,
+            wal,
+            blocks: Arc::new(RwLock::new(Arc::new(recovered.blocks))),
+            number: AtomicU64::new(recovered.catalog.number),
+            catalog: Mutex::new(recovered.catalog),
+            metadata,
+            oldest,
+            closing: Mutex::new(false),
+            wake: Condvar::new(),
+            counters: Counters::default(),
+            reports: Mutex::new(recovered.damage),
+        });
+        let engine = Self { inner, worker: Mutex::new(None), _lock: held };
+        if background {
+            let inner = Arc::clone(&engine.inner);
+            let thread =
+                std::thread::Builder::new().name("compaction".into()).spawn(move || worker::run(&inner));
+            let path = engine.inner.options.path.clone();
+            let failed = |source| Error::Io { path, operation: "start the background thread", source };
+            *lock(&engine.worker) = Some(thread.map_err(failed)?);
+        }
+        Ok(engine)
+    }
+
     /// Stores samples (each series' sorted by time) and returns when they are durable.
     ///
     /// # Errors
     /// When the log cannot be written; nothing is acknowledged then, and a retry is harmless.
-    pub fn append(&self, batch: &[(Labels, Samples)]) -> Result<AppendOutcome, Error> {
-        let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut outcome = AppendOutcome::default();
-        for (labels, samples) in batch {
-            let mine = all.entry(labels.clone()).or_default();
-            for (i, (t, v)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
-                mine.push_float(*t, samples.starts.get(i).copied().unwrap_or(0), *v);
+    pub fn append(&self, rows: &[(Labels, Samples)]) -> Result<AppendOutcome, Error> {
+        let (mut batch, mut key) = (WriteBatch::default(), Vec::new());
+        for (i, (labels, samples)) in rows.iter().enumerate() {
+            let known = batch.timestamps.len();
+            batch.timestamps.extend_from_slice(&samples.timestamps);
+            batch.values.extend_from_slice(&samples.values);
+            if !samples.starts.is_empty() {
+                batch.starts.resize(known, 0);
+                batch.starts.extend_from_slice(&samples.starts);
+            } else if !batch.starts.is_empty() {
+                batch.starts.resize(batch.timestamps.len(), 0);
             }
-            mine.histograms.extend(samples.histograms.iter().cloned());
-            outcome.accepted += samples.len() as u64;
+            batch.histograms.extend_from_slice(&samples.histograms);
+            key.clear();
+            canonical_key_bytes(labels, &mut key);
+            batch.end_series(series_key(&key), i as u32, 0);
         }
+        let (outcome, ticket) =
+            self.append_batch(&batch, &mut |entry| Ok(rows[entry.key_offset as usize].0.clone()))?;
+        ticket.wait()?;
         Ok(outcome)
     }
+
     /// Stores a decoded batch: the samples are visible when this returns and durable when the ticket says
     /// so; acknowledge only then. `resolve` is asked for the labels of a series whose key is new; its error
     /// (a sentence for the sender) rejects that series alone.
@@ -136,75 +204,277 @@ impl Engine {
         batch: &WriteBatch,
         resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
     ) -> Result<(AppendOutcome, Ticket), Error> {
-        let (mut rows, mut floats, mut histograms) = (Vec::new(), 0, 0);
-        let mut refused = AppendOutcome::default();
-        for entry in &batch.series {
-            let (f, h) = (entry.floats_end as usize, entry.histograms_end as usize);
-            match resolve(entry) {
-                Ok(labels) => {
-                    let samples = Samples {
-                        timestamps: batch.timestamps[floats..f].to_vec(),
-                        values: batch.values[floats..f].to_vec(),
-                        starts: batch.starts.get(floats..f).unwrap_or_default().to_vec(),
-                        histograms: batch.histograms[histograms..h].to_vec(),
-                    };
-                    rows.push((labels, samples));
-                }
-                Err(why) => {
-                    refused.invalid_series.push(why);
-                    refused.rejected_count += (f - floats + h - histograms) as u64;
-                    refused.rejected_histograms += (h - histograms) as u64;
-                }
-            }
-            (floats, histograms) = (f, h);
+        let inner = &self.inner;
+        inner.wal.admit()?;
+        let outcome = inner.head.append(batch, inner.clock.now_ms(), &inner.wal, resolve);
+        let ticket = inner.wal.ticket();
+        inner.counters.appended.fetch_add(outcome.accepted, Relaxed);
+        for (counter, n) in inner.counters.rejected.iter().zip(outcome.by_reason) {
+            counter.fetch_add(n, Relaxed);
         }
-        let outcome = AppendOutcome { accepted: self.append(&rows)?.accepted, ..refused };
-        let (ticket, promise) = Ticket::new();
-        promise.complete(Ok(()));
+        if let Some(oldest) = inner.head.take_oldest() {
+            inner.oldest.fetch_min(oldest, Relaxed);
+        }
         Ok((outcome, ticket))
     }
+
     /// A consistent, immutable view of everything acknowledged so far.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::from_series(all.iter().map(|(l, s)| Series::from_samples(l.clone(), Arc::new(s.clone()))))
+        let inner = &self.inner;
+        Snapshot::of_engine(Arc::clone(&inner.head), Arc::clone(&inner.blocks), inner.kept_from())
     }
+
     /// Keeps what senders say about metrics.
     ///
     /// # Errors
-    /// When the log cannot be written.
+    /// When writes are refused.
     pub fn set_metadata(&self, entries: &[(String, Metadata)]) -> Result<(), Error> {
-        let mut all = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, metadata) in entries {
-            let known = all.entry(name.clone()).or_default();
-            if !known.contains(metadata) {
-                known.push(metadata.clone());
-            }
+        self.inner.wal.admit()?;
+        let added = self.inner.metadata.add(entries);
+        if !added.is_empty() {
+            let mut payload = Vec::new();
+            record::put_metadata(&added, &mut payload);
+            self.inner.wal.append(record::METADATA, &payload);
         }
         Ok(())
     }
-    /// Metadata by metric name.
+
+    /// Metadata by metric name; the newest entry of a metric stands last.
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<String, Vec<Metadata>> {
-        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.metadata.all()
     }
+
     /// Writes the whole head to blocks and returns when they are durable and published.
     ///
     /// # Errors
     /// When a block cannot be written; the head then still holds the data.
     pub fn flush(&self) -> Result<(), Error> {
-        Ok(())
+        self.inner.flush(i64::MAX)
     }
+
     /// Numbers about the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.inner.stats()
     }
-    /// Stops background work and makes the log durable. Later appends fail with `Closed`.
+
+    /// The live blocks, oldest first.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<BlockEntry> {
+        self.inner.live_blocks().iter().map(|block| block.entry).collect()
+    }
+
+    /// For each label pair of the head the number of its series: name, value, series.
+    pub fn visit_cardinality(&self, visit: &mut dyn FnMut(&str, &str, u64)) {
+        self.inner.head.visit_cardinality(visit);
+    }
+
+    /// Stops background work, checkpoints the head and makes the log durable. Later appends fail with
+    /// `Closed`.
     ///
     /// # Errors
     /// When the log cannot be synced.
     pub fn close(&self) -> Result<(), Error> {
+        let first = !std::mem::replace(&mut *lock(&self.inner.closing), true);
+        self.inner.wake.notify_all();
+        let thread = lock(&self.worker).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+        self.inner.wal.close()?;
+        if first { self.inner.checkpoint() } else { Ok(()) }
+    }
+}
+
+impl Drop for Engine {
+    /// Stops the threads. Nothing more is written than what was handed to the log: a checkpoint is what
+    /// [`Engine::close`] is for.
+    fn drop(&mut self) {
+        *lock(&self.inner.closing) = true;
+        self.inner.wake.notify_all();
+        if let Some(thread) = lock(&self.worker).take() {
+            let _ = thread.join();
+        }
+        let _ = self.inner.wal.close();
+    }
+}
+
+impl Inner {
+    /// Samples before this instant are beyond the retention.
+    fn kept_from(&self) -> Timestamp {
+        let newest =
+            self.head.newest().into_iter().chain(self.live_blocks().iter().map(|b| b.entry.max)).max();
+        newest.map_or(i64::MIN, |newest| newest.saturating_sub(self.options.retention_ms))
+    }
+
+    fn next_number(&self) -> u64 {
+        self.number.fetch_add(1, Relaxed) + 1
+    }
+
+    fn live_blocks(&self) -> Arc<Vec<Arc<Block>>> {
+        Arc::clone(&self.blocks.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps a sentence about damage or failure for the status pages.
+    pub(crate) fn report(&self, sentence: String) {
+        self.counters.failures.fetch_add(1, Relaxed);
+        let mut reports = lock(&self.reports);
+        if reports.len() >= REPORTS_MAX {
+            reports.remove(0);
+        }
+        reports.push(sentence);
+    }
+
+    /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
+    pub(crate) fn maintain(&self) -> Result<(), Error> {
+        if let (Some(newest), oldest) = (self.head.newest(), self.oldest.load(Relaxed)) {
+            // A window is cut when the head is half a window past it; until then late samples are cheap.
+            let until = window_of(newest.saturating_sub(WINDOW_MS / 2));
+            if oldest < until {
+                self.flush(until)?;
+            }
+        }
+        let log_bytes = self.wal.next().saturating_sub(lock(&self.catalog).log_position);
+        let head_bytes = self.head.sample_count() * HEAD_BYTES_PER_SAMPLE;
+        if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
+            self.checkpoint()?;
+        }
+        self.expire()
+    }
+
+    /// Writes the head's samples before `until` to blocks, one for each window.
+    fn flush(&self, until: Timestamp) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let mut taken = self.head.begin_flush(until);
+        let written = self.write_blocks(&mut taken).and_then(|entries| {
+            let blocks = catalog.blocks.iter().copied().chain(entries).collect();
+            let changed = Catalog { blocks, ..catalog.clone() };
+            self.publish(&mut catalog, changed)
+        });
+        drop(taken);
+        match written {
+            Ok(()) => self.head.end_flush(),
+            Err(_) => self.head.abort_flush(),
+        }
+        self.oldest.store(self.head.oldest().unwrap_or(i64::MAX), Relaxed);
+        self.counters.flushes.fetch_add(1, Relaxed);
+        written
+    }
+
+    /// Writes one block for each window of the taken series.
+    fn write_blocks(&self, taken: &mut [FlushedSeries]) -> Result<Vec<BlockEntry>, Error> {
+        taken.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        let mut windows: Vec<Timestamp> =
+            taken.iter().flat_map(|s| s.chunks.iter().map(|chunk| window_of(chunk.min))).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let mut entries = Vec::new();
+        for start in windows {
+            let window = TimeRange::new(start, start.saturating_add(WINDOW_MS));
+            let mut source = FlushSource::new(taken, window);
+            let number = self.next_number();
+            let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
+            entries.extend(build_block(fs, &dir, number, 1, vec![window], &mut source)?);
+        }
+        Ok(entries)
+    }
+
+    /// Checkpoints the head, swaps in the catalog with the checkpoint added, then the blocks in memory, and
+    /// removes what is not needed any more.
+    fn publish(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
+        changed.checkpoint = self.next_number();
+        // Everything before this position is in the head by now, or in the blocks.
+        changed.log_position = self.wal.next();
+        self.write_checkpoint(changed.checkpoint)?;
+        self.swap(current, changed)?;
+        self.counters.checkpoints.fetch_add(1, Relaxed);
+        let wal_dir = self.store.wal_dir();
+        replay::remove_before(&*self.store.fs, &wal_dir, current.log_position)
+            .map_err(Store::io(&wal_dir, "clean"))?;
         Ok(())
+    }
+
+    /// Makes `changed` the catalog, on disk and in memory.
+    fn swap(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
+        changed.number = self.next_number();
+        let known = self.live_blocks();
+        let mut live = Vec::with_capacity(changed.blocks.len());
+        for entry in &changed.blocks {
+            match known.iter().find(|block| block.entry.number == entry.number) {
+                Some(block) => live.push(Arc::clone(block)),
+                None => {
+                    let path = crate::block::block_path(&self.store.blocks_dir(), entry.number);
+                    live.push(Arc::new(Block::open(&*self.store.fs, path, *entry)?));
+                }
+            }
+        }
+        live.sort_by_key(|block| block.entry.min);
+        self.store.write_catalog(&changed)?;
+        *current = changed;
+        *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        self.store.remove_unlisted(current)?;
+        Ok(())
+    }
+
+    fn write_checkpoint(&self, number: u64) -> Result<(), Error> {
+        let path = self.store.checkpoint_path(number);
+        self.store.create(&path, |file| {
+            file.append(&checkpoint::MAGIC).map_err(Store::io(&path, "write"))?;
+            let mut put = |payload: &[u8]| {
+                let mut frame = Vec::new();
+                checkpoint::put_frame(payload, &mut frame);
+                file.append(&frame).map_err(Store::io(&path, "write"))
+            };
+            let mut metadata = vec![checkpoint::METADATA];
+            record::put_metadata(&self.metadata.entries(), &mut metadata);
+            put(&metadata)?;
+            self.head.checkpoint(&mut put)?;
+            put(&[])
+        })
+    }
+
+    fn checkpoint(&self) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let unchanged = catalog.clone();
+        self.publish(&mut catalog, unchanged)
+    }
+
+    /// Drops the blocks whose newest sample is beyond the retention.
+    fn expire(&self) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let from = self.kept_from();
+        let mut changed = catalog.clone();
+        changed.blocks.retain(|block| block.max >= from);
+        if changed.blocks.len() == catalog.blocks.len() {
+            return Ok(());
+        }
+        self.swap(&mut catalog, changed)
+    }
+
+    fn stats(&self) -> Stats {
+        let (blocks, wal) = (self.live_blocks(), self.wal.counters());
+        let newest = self.head.newest();
+        let oldest = Some(self.oldest.load(Relaxed)).filter(|t| *t != i64::MAX);
+        let load = |counter: &AtomicU64| counter.load(Relaxed);
+        Stats {
+            head_series: self.head.series_count(),
+            head_samples: self.head.sample_count(),
+            head_label_pairs: self.head.label_pair_count(),
+            head_range: oldest.zip(newest),
+            samples_appended: load(&self.counters.appended),
+            samples_rejected: std::array::from_fn(|i| load(&self.counters.rejected[i])),
+            blocks: blocks.len() as u64,
+            block_bytes: blocks.iter().map(|block| block.entry.bytes).sum(),
+            wal_fsyncs: load(&wal.fsyncs),
+            wal_fsync_seconds: load(&wal.fsync_micros) as f64 / 1e6,
+            wal_bytes: load(&wal.bytes),
+            wal_failures: load(&wal.failures),
+            flushes: load(&self.counters.flushes),
+            checkpoints: load(&self.counters.checkpoints),
+            failures: load(&self.counters.failures),
+            reports: lock(&self.reports).clone(),
+        }
     }
 }

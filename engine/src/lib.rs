@@ -4,17 +4,31 @@
 //! durability, memory and background work; never PromQL, HTTP, protobuf or async.
 
 pub mod batch;
+mod block;
+mod compaction;
 mod engine;
 mod error;
+mod head;
+pub mod io;
+mod metadata;
 mod options;
+mod outcome;
+mod recovery;
 pub mod select;
 mod snapshot;
+mod stats;
+mod store;
 mod ticket;
+mod wal;
 
 pub use batch::{SeriesEntry, WriteBatch, canonical_key_bytes, series_key};
-pub use engine::{AppendOutcome, Engine, Metadata, MetricType, Rejected, Rejection, Stats};
+pub use engine::Engine;
 pub use error::Error;
+pub use metadata::{Metadata, MetricType};
 pub use options::{Options, WalSync};
+pub use outcome::{AppendOutcome, Rejected, Rejection};
 pub use select::{MatchOp, Matcher, MatcherError};
 pub use snapshot::{Series, Snapshot};
+pub use stats::Stats;
+pub use storage_format::catalog::BlockEntry;
 pub use ticket::Ticket;

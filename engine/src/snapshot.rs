@@ -1,34 +1,60 @@
 //! Point-in-time views: what a query reads.
+//!
+//! Where it sits: `Engine::snapshot` makes them, the query engine selects from them. A selection takes the
+//! head's part first and the list of blocks second, so that a flush in between can only show samples
+//! twice (and they are merged), never lose them. Nothing here holds a lock after `select` returns.
 
+use crate::block::{Block, BlockSeries};
+use crate::head::{Head, HeadSeries, decode_chunk};
 use crate::{Error, Matcher};
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use storage_format::model::{Labels, Samples, TimeRange};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
+
+/// The list of live blocks, swapped as a whole.
+pub(crate) type BlockList = RwLock<Arc<Vec<Arc<Block>>>>;
 
 /// A consistent view. Holding it holds no lock.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    series: Arc<Vec<Series>>,
+    sources: Sources,
+}
+
+#[derive(Debug, Clone)]
+enum Sources {
+    Memory(Arc<Vec<Series>>),
+    Engine { head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp },
 }
 
 /// One selected series; its samples are decoded on demand, from any thread.
 #[derive(Debug, Clone)]
 pub struct Series {
     labels: Labels,
-    samples: Arc<Samples>,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Samples(Arc<Samples>),
+    Head(Arc<crate::head::HeadData>),
+    Block(BlockSeries),
 }
 
 impl Series {
     /// A series in memory.
     #[must_use]
     pub fn from_samples(labels: Labels, samples: Arc<Samples>) -> Self {
-        Self { labels, samples }
+        Self { labels, pieces: vec![Piece::Samples(samples)] }
     }
+
     /// Its label set.
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
+
     /// Replaces `into` by the samples inside `range`, head and blocks merged, out-of-order and duplicate
     /// samples resolved.
     ///
@@ -36,31 +62,172 @@ impl Series {
     /// When a block is damaged or cannot be read.
     pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
         into.clear();
-        for (i, (t, v)) in self.samples.timestamps.iter().zip(&self.samples.values).enumerate() {
-            if range.contains(*t) {
-                into.push_float(*t, self.samples.starts.get(i).copied().unwrap_or(0), *v);
+        for piece in &self.pieces {
+            let before = (into.timestamps.len(), into.histograms.len());
+            match piece {
+                Piece::Samples(samples) => append_range(samples, range, into),
+                Piece::Head(data) => read_head(data, range, into)?,
+                Piece::Block(series) => series.read(range, into)?,
             }
+            settle(into, before);
         }
-        into.histograms.extend(self.samples.histograms.iter().filter(|h| range.contains(h.0)).cloned());
+        normalize(into);
         Ok(())
     }
+}
+
+fn append_range(samples: &Samples, range: TimeRange, into: &mut Samples) {
+    for (i, (t, v)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
+        if range.contains(*t) {
+            into.push_float(*t, samples.starts.get(i).copied().unwrap_or(0), *v);
+        }
+    }
+    into.histograms.extend(samples.histograms.iter().filter(|h| range.contains(h.0)).cloned());
+}
+
+/// Appends the head's part: what came in order before what came late.
+fn read_head(data: &crate::head::HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
+    let corrupt = |source| Error::Corrupt { path: PathBuf::from("head"), source };
+    for pass in [false, true] {
+        for (bytes, count, kind, min, max) in &data.chunks {
+            if kind.is_late() == pass && *min < range.end && *max >= range.start {
+                let before = (into.timestamps.len(), into.histograms.len());
+                append_chunk(into, range, |into| decode_chunk(bytes, *count, *kind, into))
+                    .map_err(corrupt)?;
+                settle(into, before);
+            }
+        }
+        let before = (into.timestamps.len(), into.histograms.len());
+        if pass {
+            for (t, start, value) in data.late_floats.iter().filter(|s| range.contains(s.0)) {
+                into.push_float(*t, *start, *value);
+            }
+            into.histograms.extend(data.late_histograms.iter().filter(|s| range.contains(s.0)).cloned());
+            settle(into, before);
+        } else {
+            if let Some((bytes, count)) = &data.open {
+                let kind = crate::head::ChunkKind::Floats;
+                append_chunk(into, range, |into| decode_chunk(bytes, *count, kind, into)).map_err(corrupt)?;
+            }
+            into.histograms.extend(data.histograms.iter().filter(|s| range.contains(s.0)).cloned());
+        }
+    }
+    Ok(())
+}
+
+/// Decodes behind what `into` holds and keeps of the new samples those inside `range`.
+fn append_chunk<E>(
+    into: &mut Samples,
+    range: TimeRange,
+    decode: impl FnOnce(&mut Samples) -> Result<(), E>,
+) -> Result<(), E> {
+    let (floats, histograms) = (into.timestamps.len(), into.histograms.len());
+    decode(into)?;
+    crate::block::keep_range(into, floats, range);
+    let mut at = 0;
+    into.histograms.retain(|sample| {
+        at += 1;
+        at <= histograms || range.contains(sample.0)
+    });
+    Ok(())
+}
+
+/// Of a float and a histogram with the same timestamp the one that was there first wins: drops from what
+/// was added behind `before` (floats, histograms) what the other column had already.
+pub(crate) fn settle(samples: &mut Samples, before: (usize, usize)) {
+    if samples.timestamps.is_empty() || samples.histograms.is_empty() {
+        return;
+    }
+    let floats: HashSet<Timestamp> = samples.timestamps[..before.0].iter().copied().collect();
+    let histograms: HashSet<Timestamp> = samples.histograms[..before.1].iter().map(|h| h.0).collect();
+    let mut at = 0;
+    samples.histograms.retain(|sample| {
+        at += 1;
+        at <= before.1 || !floats.contains(&sample.0)
+    });
+    for i in (before.0..samples.timestamps.len()).rev() {
+        if histograms.contains(&samples.timestamps[i]) {
+            samples.timestamps.remove(i);
+            samples.values.remove(i);
+            if !samples.starts.is_empty() {
+                samples.starts.remove(i);
+            }
+        }
+    }
+}
+
+/// Makes both columns ascending and unique. Of samples with the same timestamp the first wins, of a float
+/// and a histogram that came together the float.
+pub(crate) fn normalize(samples: &mut Samples) {
+    if samples.timestamps.windows(2).any(|pair| pair[0] >= pair[1]) {
+        let mut order: Vec<usize> = (0..samples.timestamps.len()).collect();
+        order.sort_by_key(|i| samples.timestamps[*i]);
+        order.dedup_by_key(|i| samples.timestamps[*i]);
+        samples.values = order.iter().map(|i| samples.values[*i]).collect();
+        if !samples.starts.is_empty() {
+            samples.starts = order.iter().map(|i| samples.starts[*i]).collect();
+        }
+        samples.timestamps = order.iter().map(|i| samples.timestamps[*i]).collect();
+    }
+    if samples.histograms.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+        samples.histograms.sort_by_key(|sample| sample.0);
+        samples.histograms.dedup_by_key(|sample| sample.0);
+    }
+    if !samples.histograms.is_empty() && !samples.timestamps.is_empty() {
+        let floats = std::mem::take(&mut samples.timestamps);
+        samples.histograms.retain(|sample| floats.binary_search(&sample.0).is_err());
+        samples.timestamps = floats;
+    }
+}
+
+fn limited<T>(found: BTreeSet<T>, limit: usize) -> Vec<T> {
+    found.into_iter().take(if limit == 0 { usize::MAX } else { limit }).collect()
 }
 
 impl Snapshot {
     /// A view over series in memory, for embedding and tests.
     pub fn from_series(series: impl IntoIterator<Item = Series>) -> Self {
-        Self { series: Arc::new(series.into_iter().collect()) }
+        Self { sources: Sources::Memory(Arc::new(series.into_iter().collect())) }
     }
+
+    /// A view over an engine's head and blocks. Samples before `oldest` are beyond the retention.
+    pub(crate) fn of_engine(head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp) -> Self {
+        Self { sources: Sources::Engine { head, blocks, oldest } }
+    }
+
     /// The series that fulfil all `matchers` and may have samples in `range`, in no particular order,
     /// each label set once.
     ///
     /// # Errors
     /// When an index is damaged or cannot be read.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, Error> {
-        let _ = range;
-        let fits = |s: &&Series| matchers.iter().all(|m| m.matches(s.labels.get(&m.name).unwrap_or("")));
-        Ok(self.series.iter().filter(fits).cloned().collect())
+        let (head, blocks, oldest) = match &self.sources {
+            Sources::Memory(series) => {
+                let fits =
+                    |s: &&Series| matchers.iter().all(|m| m.matches(s.labels.get(&m.name).unwrap_or("")));
+                return Ok(series.iter().filter(fits).cloned().collect());
+            }
+            Sources::Engine { head, blocks, oldest } => (head, blocks, *oldest),
+        };
+        let range = TimeRange::new(range.start.max(oldest), range.end);
+        let recent = head.select(matchers, range)?;
+        let blocks = overlapping(blocks, range);
+        if blocks.is_empty() {
+            return Ok(recent.into_iter().map(Series::from).collect());
+        }
+        let mut found: Vec<Series> = Vec::with_capacity(recent.len());
+        let mut places: HashMap<Labels, usize> = HashMap::with_capacity(recent.len());
+        for block in blocks {
+            for (labels, series) in block.select(matchers)? {
+                add(&mut found, &mut places, labels, Piece::Block(series));
+            }
+        }
+        for HeadSeries { labels, data } in recent {
+            add(&mut found, &mut places, labels, Piece::Head(Arc::new(data)));
+        }
+        Ok(found)
     }
+
     /// Label sets matched by any of `sets`, sorted, at most `limit` (0: all).
     ///
     /// # Errors
@@ -73,11 +240,21 @@ impl Snapshot {
     ) -> Result<Vec<Labels>, Error> {
         let mut found = BTreeSet::new();
         for set in sets {
-            found.extend(self.select(set, range)?.iter().map(|s| s.labels.clone()));
+            match &self.sources {
+                Sources::Memory(_) => {
+                    found.extend(self.select(set, range)?.into_iter().map(|s| s.labels));
+                }
+                Sources::Engine { head, blocks, .. } => {
+                    head.labels(set, range, &mut found)?;
+                    for block in overlapping(blocks, range) {
+                        found.extend(block.select(set)?.into_iter().map(|(labels, _)| labels));
+                    }
+                }
+            }
         }
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        Ok(found.into_iter().take(limit).collect())
+        Ok(limited(found, limit))
     }
+
     /// Label names of the series matched by any of `sets` (all series when `sets` is empty), sorted, at
     /// most `limit` (0: all).
     ///
@@ -89,14 +266,29 @@ impl Snapshot {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        let mut found = BTreeSet::new();
         let all = [Vec::new()];
-        for labels in self.series(if sets.is_empty() { &all } else { sets }, range, 0)? {
-            found.extend(labels.iter().map(|(n, _)| n.to_owned()));
+        let mut found = BTreeSet::new();
+        for set in if sets.is_empty() { &all } else { sets } {
+            let Sources::Engine { head, blocks, .. } = &self.sources else {
+                for labels in self.series(std::slice::from_ref(set), range, 0)? {
+                    found.extend(labels.iter().map(|(n, _)| n.to_owned()));
+                }
+                continue;
+            };
+            head.label_names(set, range, &mut found)?;
+            for block in overlapping(blocks, range) {
+                if set.is_empty() {
+                    found.extend(block.label_names()?);
+                    continue;
+                }
+                for (labels, _) in block.select(set)? {
+                    found.extend(labels.iter().map(|(n, _)| n.to_owned()));
+                }
+            }
         }
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        Ok(found.into_iter().take(limit).collect())
+        Ok(limited(found, limit))
     }
+
     /// Values of label `name` among the series matched by any of `sets` (all series when `sets` is empty),
     /// sorted, at most `limit` (0: all).
     ///
@@ -109,12 +301,48 @@ impl Snapshot {
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        let mut found = BTreeSet::new();
         let all = [Vec::new()];
-        for labels in self.series(if sets.is_empty() { &all } else { sets }, range, 0)? {
-            found.extend(labels.get(name).map(str::to_owned));
+        let mut found = BTreeSet::new();
+        for set in if sets.is_empty() { &all } else { sets } {
+            let Sources::Engine { head, blocks, .. } = &self.sources else {
+                for labels in self.series(std::slice::from_ref(set), range, 0)? {
+                    found.extend(labels.get(name).map(str::to_owned));
+                }
+                continue;
+            };
+            head.label_values(name, set, range, &mut found)?;
+            for block in overlapping(blocks, range) {
+                let matched = if set.is_empty() { None } else { Some(block.resolve(set)?) };
+                block.visit_postings(name, &mut |value, series| {
+                    let wanted = matched.as_ref().is_none_or(|matched| !series.is_disjoint(matched));
+                    if wanted && !found.contains(value) {
+                        found.insert(value.to_owned());
+                    }
+                })?;
+            }
         }
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        Ok(found.into_iter().take(limit).collect())
+        Ok(limited(found, limit))
     }
+}
+
+impl From<HeadSeries> for Series {
+    fn from(HeadSeries { labels, data }: HeadSeries) -> Self {
+        Self { labels, pieces: vec![Piece::Head(Arc::new(data))] }
+    }
+}
+
+fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Labels, piece: Piece) {
+    match places.get(&labels) {
+        Some(at) => found[*at].pieces.push(piece),
+        None => {
+            places.insert(labels.clone(), found.len());
+            found.push(Series { labels, pieces: vec![piece] });
+        }
+    }
+}
+
+/// The live blocks with samples in `range`, oldest first.
+fn overlapping(blocks: &BlockList, range: TimeRange) -> Vec<Arc<Block>> {
+    let live = Arc::clone(&blocks.read().unwrap_or_else(PoisonError::into_inner));
+    live.iter().filter(|block| block.range().overlaps(&range)).cloned().collect()
 }

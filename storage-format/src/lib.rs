@@ -3,9 +3,14 @@
 //! Where it sits: at the bottom. Knows values and bytes; never files, clocks, threads, logging or
 //! protocols. `FORMAT.md` beside this crate is the specification of everything written to disk.
 
+pub mod block;
 pub mod bytes;
+pub mod catalog;
+pub mod checkpoint;
 pub mod chunk;
 pub mod error;
+pub mod head_chunk;
 pub mod model;
+pub mod wal;
 
 pub use error::{FormatError, FormatErrorKind};

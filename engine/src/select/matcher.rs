@@ -76,6 +76,10 @@ impl Matcher {
             (MatchOp::Regex | MatchOp::NotRegex, None) => false,
         }
     }
+    /// The compiled expression's own text, for those that want to look into it.
+    pub(crate) fn regex_source(&self) -> Option<&str> {
+        self.regex.as_ref().map(|regex| regex.as_str())
+    }
     /// Whether series without the label fulfil the condition.
     #[must_use]
     pub fn matches_empty(&self) -> bool {

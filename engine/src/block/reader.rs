@@ -1,0 +1,382 @@
+//! An open block: its map, and selection of series and samples from it.
+//!
+//! Invariant: a section's or slice's checksum is verified before its bytes are used for the first time.
+//! Opening reads the footer only, so that a thousand blocks open in no time.
+
+use crate::io::{FileSystem, Mapping};
+use crate::select::postings::{LabelIndex, resolve};
+use crate::{Error, Matcher};
+use hashbrown::HashMap;
+use roaring::RoaringBitmap;
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use storage_format::FormatError;
+use storage_format::block::{
+    BlobRef, BlockView, Footer, PAGE_SERIES, PageView, Pairs, PostingsSection, SECTIONS, Section, SliceView,
+    Symbols, read_footer, slices,
+};
+use storage_format::catalog::BlockEntry;
+use storage_format::chunk::{histogram, starts, timestamps};
+use storage_format::model::{Labels, Samples, TimeRange};
+
+/// An open block.
+#[derive(Debug)]
+pub(crate) struct Block {
+    path: PathBuf,
+    pub(crate) entry: BlockEntry,
+    map: Mapping,
+    footer: Footer,
+    /// Why nothing of it can be read, when that is so.
+    broken: Option<FormatError>,
+    verified: [OnceLock<Result<(), FormatError>>; SECTIONS],
+    slices: OnceLock<Result<Vec<TimeRange>, FormatError>>,
+    /// One bit a slice blob: its checksum is known to be good.
+    good_slices: OnceLock<Vec<AtomicU64>>,
+}
+
+/// One selected series of a block.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockSeries {
+    pub(crate) block: Arc<Block>,
+    page: Arc<PageView>,
+    page_number: usize,
+    place: usize,
+}
+
+impl Block {
+    /// Maps a block's file and checks its footer.
+    pub(crate) fn open(fs: &dyn FileSystem, path: PathBuf, entry: BlockEntry) -> Result<Self, Error> {
+        let map =
+            fs.map(&path).map_err(|source| Error::Io { path: path.clone(), operation: "open", source })?;
+        let footer = read_footer(&map).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
+        Ok(Self {
+            path,
+            entry,
+            map,
+            footer,
+            broken: None,
+            verified: Default::default(),
+            slices: OnceLock::new(),
+            good_slices: OnceLock::new(),
+        })
+    }
+
+    /// A block that could not be opened. Whoever reads from it gets an error that names it.
+    pub(crate) fn broken(path: PathBuf, entry: BlockEntry, why: &Error) -> Self {
+        let broken = match why {
+            Error::Corrupt { source, .. } => source.clone(),
+            _ => FormatError::truncated("block file", 0),
+        };
+        let sections = [BlobRef { offset: 0, length: 0 }; SECTIONS];
+        let footer = Footer {
+            series: entry.series,
+            floats: 0,
+            histograms: 0,
+            min: entry.min,
+            max: entry.max,
+            sections,
+        };
+        Self {
+            path,
+            entry,
+            map: Mapping::Owned(Arc::from([])),
+            footer,
+            broken: Some(broken),
+            verified: Default::default(),
+            slices: OnceLock::new(),
+            good_slices: OnceLock::new(),
+        }
+    }
+
+    /// Its time range.
+    pub(crate) fn range(&self) -> TimeRange {
+        TimeRange::closed(self.footer.min, self.footer.max)
+    }
+
+    /// Number of series.
+    pub(crate) fn series_count(&self) -> usize {
+        self.footer.series as usize
+    }
+
+    fn corrupt(&self, source: FormatError) -> Error {
+        Error::Corrupt { path: self.path.clone(), source }
+    }
+
+    fn view(&self) -> BlockView<'_> {
+        BlockView::new(&self.map, &self.footer)
+    }
+
+    fn section(&self, section: Section) -> Result<&[u8], FormatError> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let view = self.view();
+        let at = view.section(section);
+        self.verified[section as usize].get_or_init(|| view.blob(at).map(|_| ())).clone()?;
+        view.blob_unchecked(at)
+    }
+
+    fn symbols(&self) -> Result<Symbols<'_>, FormatError> {
+        Symbols::new(self.section(Section::Symbols)?)
+    }
+
+    fn pairs(&self) -> Result<Pairs<'_>, FormatError> {
+        Pairs::new(self.section(Section::Pairs)?)
+    }
+
+    pub(crate) fn slices(&self) -> Result<&[TimeRange], Error> {
+        let read = || self.section(Section::Slices).and_then(slices);
+        match self.slices.get_or_init(read) {
+            Ok(slices) => Ok(slices),
+            Err(e) => Err(self.corrupt(e.clone())),
+        }
+    }
+
+    fn page(&self, number: usize) -> Result<PageView, Error> {
+        let slices = self.slices()?.len();
+        let read = || {
+            let at = BlobRef::of_table(self.section(Section::Pages)?, number)?;
+            PageView::read(self.view().blob(at)?, slices)
+        };
+        read().map_err(|e| self.corrupt(e))
+    }
+
+    /// The series that fulfil all matchers, in label order.
+    pub(crate) fn select(
+        self: &Arc<Self>,
+        matchers: &[Matcher],
+    ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
+        let found = resolve(&**self, matchers)?;
+        self.collect(&found)
+    }
+
+    /// The given series with their labels.
+    pub(crate) fn collect(
+        self: &Arc<Self>,
+        found: &RoaringBitmap,
+    ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
+        let mut names = PairNames::new(self);
+        let mut out = Vec::with_capacity(found.len() as usize);
+        let mut current: Option<(usize, Arc<PageView>)> = None;
+        for id in found {
+            let (number, place) = (id as usize / PAGE_SERIES, id as usize % PAGE_SERIES);
+            let page = match &current {
+                Some((n, page)) if *n == number => Arc::clone(page),
+                _ => {
+                    let page = Arc::new(self.page(number)?);
+                    current = Some((number, Arc::clone(&page)));
+                    page
+                }
+            };
+            let labels = names.labels(page.pairs(place)).map_err(|e| self.corrupt(e))?;
+            let series = BlockSeries { block: Arc::clone(self), page, page_number: number, place };
+            out.push((labels, series));
+        }
+        Ok(out)
+    }
+
+    /// The series that fulfil all matchers, by number.
+    pub(crate) fn resolve(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, Error> {
+        resolve(self, matchers)
+    }
+
+    /// Visits the values of a label name, ascending, with their series.
+    pub(crate) fn visit_postings(
+        &self,
+        name: &str,
+        visit: &mut dyn FnMut(&str, &RoaringBitmap),
+    ) -> Result<(), Error> {
+        let mut pairs = Vec::new();
+        self.visit_values(name, "", &mut |value, pair| pairs.push((value.to_owned(), pair)))?;
+        for (value, pair) in pairs {
+            visit(&value, &*self.postings(pair)?);
+        }
+        Ok(())
+    }
+
+    /// The names of all labels, ascending.
+    pub(crate) fn label_names(&self) -> Result<Vec<String>, Error> {
+        let read = || {
+            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
+            let mut out = Vec::new();
+            for n in 0..pairs.name_count() {
+                let mut text = String::new();
+                symbols.get(pairs.name(n).0, &mut text)?;
+                out.push(text);
+            }
+            Ok(out)
+        };
+        read().map_err(|e| self.corrupt(e))
+    }
+
+    /// The slice blob of a page, verified once.
+    fn slice(&self, page: usize, slice: usize, slices: usize, at: BlobRef) -> Result<&[u8], FormatError> {
+        let pages = self.series_count().div_ceil(PAGE_SERIES);
+        let words = || (0..(pages * slices).div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let good = self.good_slices.get_or_init(words);
+        let (word, bit) = ((page * slices + slice) / 64, 1u64 << ((page * slices + slice) % 64));
+        if good.get(word).is_some_and(|w| w.load(Relaxed) & bit != 0) {
+            return self.view().blob_unchecked(at);
+        }
+        let blob = self.view().blob(at)?;
+        if let Some(word) = good.get(word) {
+            word.fetch_or(bit, Relaxed);
+        }
+        Ok(blob)
+    }
+}
+
+/// Reads pair numbers back to labels; each pair is decoded once.
+struct PairNames<'a> {
+    block: &'a Block,
+    names: HashMap<u32, (Box<str>, Box<str>)>,
+}
+
+impl<'a> PairNames<'a> {
+    fn new(block: &'a Block) -> Self {
+        Self { block, names: HashMap::new() }
+    }
+
+    fn labels(&mut self, pairs: &[u32]) -> Result<Labels, FormatError> {
+        for pair in pairs {
+            if !self.names.contains_key(pair) {
+                let symbols = self.block.symbols()?;
+                let (name, value) = self.block.pairs()?.get(*pair)?;
+                let (mut n, mut v) = (String::new(), String::new());
+                symbols.get(name, &mut n)?;
+                symbols.get(value, &mut v)?;
+                self.names.insert(*pair, (n.into(), v.into()));
+            }
+        }
+        let known = pairs.iter().filter_map(|pair| self.names.get(pair));
+        Ok(Labels::from_sorted(known.map(|(name, value)| (&**name, &**value))))
+    }
+}
+
+impl LabelIndex for Block {
+    type Pair = u32;
+
+    fn all(&self) -> Result<Cow<'_, RoaringBitmap>, Error> {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..self.footer.series as u32);
+        Ok(Cow::Owned(all))
+    }
+
+    fn pair(&self, name: &str, value: &str) -> Result<Option<u32>, Error> {
+        let find = || {
+            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
+            let (Ok(name), Ok(value)) = (symbols.find(name)?, symbols.find(value)?) else { return Ok(None) };
+            let range = pairs.range_of(name);
+            let place = pairs.lower_bound(range.clone(), value);
+            if place < range.end {
+                let pair = pairs.at(place);
+                if pairs.get(pair)?.1 == value {
+                    return Ok(Some(pair));
+                }
+            }
+            Ok(None)
+        };
+        find().map_err(|e| self.corrupt(e))
+    }
+
+    fn visit_values(&self, name: &str, prefix: &str, visit: &mut dyn FnMut(&str, u32)) -> Result<(), Error> {
+        let mut walk = || {
+            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
+            let Ok(name) = symbols.find(name)? else { return Ok(()) };
+            let range = pairs.range_of(name);
+            let first = symbols.find(prefix)?.unwrap_or_else(|next| next);
+            let mut text = String::new();
+            for place in pairs.lower_bound(range.clone(), first)..range.end {
+                let pair = pairs.at(place);
+                symbols.get(pairs.get(pair)?.1, &mut text)?;
+                if !text.starts_with(prefix) {
+                    break;
+                }
+                visit(&text, pair);
+            }
+            Ok(())
+        };
+        walk().map_err(|e| self.corrupt(e))
+    }
+
+    fn postings(&self, pair: u32) -> Result<Cow<'_, RoaringBitmap>, Error> {
+        let read = || {
+            let pairs = self.pairs()?.len();
+            PostingsSection::new(self.section(Section::Postings)?, pairs)?.get(pair)
+        };
+        read().map(Cow::Owned).map_err(|e| self.corrupt(e))
+    }
+}
+
+impl BlockSeries {
+    /// Appends the samples inside `range` to `into`.
+    pub(crate) fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
+        let slices = self.block.slices()?;
+        for (n, slice) in slices.iter().enumerate() {
+            let Some(at) = self.page.slices.get(n).copied().flatten() else { continue };
+            if slice.overlaps(&range) {
+                self.read_slice(n, slices.len(), at, range, into).map_err(|e| self.block.corrupt(e))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_slice(
+        &self,
+        n: usize,
+        slices: usize,
+        at: BlobRef,
+        range: TimeRange,
+        into: &mut Samples,
+    ) -> Result<(), FormatError> {
+        let blob = self.block.slice(self.page_number, n, slices, at)?;
+        let slice = SliceView::read(blob, self.page.len())?;
+        if let (Some(column), Some(place)) = (slice.column(self.place), slice.place(self.place)) {
+            let at = BlobRef::of_table(self.block.section(Section::Columns)?, column as usize)?;
+            let base = into.timestamps.len();
+            timestamps::decode(self.block.view().blob(at)?, &mut into.timestamps)?;
+            slice.group()?.decode(place, &mut into.values)?;
+            if into.values.len() != into.timestamps.len() {
+                return Err(FormatError::malformed("slice", n));
+            }
+            if let Some(bytes) = slice.starts(self.place) {
+                into.starts.resize(base, 0);
+                let times = into.timestamps.get(base..).unwrap_or_default();
+                starts::decode(bytes, times, &mut into.starts)?;
+            }
+            if !into.starts.is_empty() {
+                into.starts.resize(into.timestamps.len(), 0);
+            }
+            keep_range(into, base, range);
+        }
+        for place in slice.histograms(self.place)? {
+            if place.min < range.end && place.max >= range.start {
+                let base = into.histograms.len();
+                histogram::decode(self.block.view().blob(place.blob)?, &mut into.histograms)?;
+                let mut at = 0;
+                into.histograms.retain(|sample| {
+                    at += 1;
+                    at <= base || range.contains(sample.0)
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drops the float samples from place `base` on that lie outside of `range`; they ascend.
+pub(crate) fn keep_range(samples: &mut Samples, base: usize, range: TimeRange) {
+    let added = &samples.timestamps[base..];
+    let first = base + added.partition_point(|t| *t < range.start);
+    let end = base + added.partition_point(|t| *t < range.end);
+    samples.timestamps.truncate(end);
+    samples.values.truncate(end);
+    samples.timestamps.drain(base..first.min(end));
+    samples.values.drain(base..first.min(end));
+    if !samples.starts.is_empty() {
+        samples.starts.truncate(end);
+        samples.starts.drain(base..first.min(end));
+    }
+}

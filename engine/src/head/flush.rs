@@ -1,0 +1,129 @@
+//! The way to disk: sealed chunks are handed to a block's writer and dropped once the block is published.
+//!
+//! A flush marks the chunks it takes; what arrives meanwhile is not marked and stays. Chunks lie within
+//! one window of block length, so a flush up to a window's end needs to cut none.
+
+use super::series::SealedChunk;
+use super::{Head, Shard};
+use std::sync::atomic::Ordering::Relaxed;
+use storage_format::model::{Labels, Timestamp};
+
+/// The chunks that a flush takes from one series, oldest first.
+#[derive(Debug)]
+pub(crate) struct FlushedSeries {
+    pub(crate) labels: Labels,
+    pub(crate) chunks: Vec<SealedChunk>,
+}
+
+impl Head {
+    /// Seals and marks all chunks with samples before `until` and returns them by series. `until` is the
+    /// end of a window or `i64::MAX`.
+    pub(crate) fn begin_flush(&self, until: Timestamp) -> Vec<FlushedSeries> {
+        let mut taken = Vec::new();
+        for number in 0..self.shards.len() as u32 {
+            let slots = self.shard(number).slots();
+            for slot in slots {
+                let mut shard = self.shard(number);
+                if !shard.series[slot as usize].live {
+                    continue;
+                }
+                let chunks = shard.mark(slot, until);
+                if !chunks.is_empty() {
+                    taken.push(FlushedSeries { labels: shard.index.labels(slot), chunks });
+                }
+            }
+        }
+        taken
+    }
+
+    /// Drops the marked chunks, and the series that have nothing left and are quiet.
+    pub(crate) fn end_flush(&self) {
+        let quiet_before = self.bounds(i64::MAX).ordered_from;
+        for number in 0..self.shards.len() as u32 {
+            let slots = self.shard(number).slots();
+            for slot in slots {
+                let mut shard = self.shard(number);
+                if !shard.series[slot as usize].live {
+                    continue;
+                }
+                shard.drop_sealed(slot, |chunk| chunk.flushing);
+                if shard.is_bare(slot) && shard.series[slot as usize].encoder.timestamp < quiet_before {
+                    shard.evict(slot);
+                    self.series.fetch_sub(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Takes the marks back: the flush failed, the head still holds the data.
+    pub(crate) fn abort_flush(&self) {
+        for number in 0..self.shards.len() as u32 {
+            let mut shard = self.shard(number);
+            for chunk in &mut shard.sealed {
+                chunk.flushing = false;
+            }
+        }
+    }
+
+    /// First timestamp of the head's samples, as far as chunks tell.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let mut oldest = None::<Timestamp>;
+        for number in 0..self.shards.len() as u32 {
+            let shard = self.shard(number);
+            for slot in shard.slots() {
+                if let Some(t) = shard.oldest_of(slot) {
+                    oldest = Some(oldest.map_or(t, |o| o.min(t)));
+                }
+            }
+        }
+        oldest
+    }
+}
+
+impl Shard {
+    fn mark(&mut self, slot: u32, until: Timestamp) -> Vec<SealedChunk> {
+        let state = &self.series[slot as usize];
+        let open_first = (state.count > 0).then(|| {
+            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
+            storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN)
+        });
+        if open_first.is_some_and(|t| t < until) {
+            self.seal_open(slot);
+        }
+        if self.series[slot as usize].has_rare {
+            let histograms = self.rare.get(&slot).and_then(|r| r.histograms.first()).map(|h| h.0);
+            if histograms.is_some_and(|t| t < until) {
+                self.seal_histograms(slot);
+            }
+            self.seal_late(slot, until);
+        }
+        let mut taken = Vec::new();
+        self.visit_sealed(slot, |chunk| {
+            if chunk.max < until {
+                chunk.flushing = true;
+                taken.push(chunk.clone());
+            }
+        });
+        taken.reverse();
+        taken
+    }
+
+    /// First timestamp of a series' samples.
+    fn oldest_of(&self, slot: u32) -> Option<Timestamp> {
+        let state = &self.series[slot as usize];
+        let open = (state.count > 0).then(|| {
+            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
+            storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN)
+        });
+        let rare = state.has_rare.then(|| self.rare.get(&slot)).flatten();
+        let late = rare.and_then(|r| {
+            let firsts = [
+                r.histograms.first().map(|s| s.0),
+                r.late_floats.first().map(|s| s.0),
+                r.late_histograms.first().map(|s| s.0),
+            ];
+            firsts.into_iter().flatten().min()
+        });
+        self.sealed_of(slot).map(|c| c.min).chain(open).chain(late).min()
+    }
+}

@@ -1,0 +1,233 @@
+//! The head to and from disk: checkpoints of all it holds, and the replay of log records into it.
+//!
+//! A checkpoint is fuzzy: taken shard by shard while appends go on, so it may hold samples that the log
+//! holds too, behind the position it belongs to. Replaying a sample that is there already changes nothing.
+
+use super::series::{ChunkKind, SealedChunk};
+use super::shard::{Bounds, encode_floats};
+use super::{FittingRuns, Head, Shard, key_of};
+use crate::Error;
+use hashbrown::HashMap;
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::Relaxed;
+use storage_format::FormatError;
+use storage_format::checkpoint::{ChunkEntry, SERIES, SeriesEntry, put_series};
+use storage_format::chunk::histogram as histogram_chunk;
+use storage_format::head_chunk::EncoderState;
+use storage_format::model::{Labels, Timestamp};
+use storage_format::wal::record::{BatchVisitor, visit_batch};
+
+/// A payload is handed on when it has this many bytes.
+const PAYLOAD_BYTES: usize = 1 << 20;
+/// Series encoded under one hold of a shard's lock.
+const SLICE: usize = 512;
+
+impl Head {
+    /// Encodes everything but what a flush is writing to a block, payload by payload.
+    pub(crate) fn checkpoint(&self, emit: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let mut payload = vec![SERIES];
+        for number in 0..self.shards.len() as u32 {
+            let slots: Vec<u32> = self.shard(number).slots().collect();
+            for slice in slots.chunks(SLICE) {
+                let shard = self.shard(number);
+                for slot in slice.iter().filter(|s| shard.series[**s as usize].live) {
+                    shard.put_checkpoint(*slot, &mut payload);
+                }
+                drop(shard);
+                if payload.len() >= PAYLOAD_BYTES {
+                    emit(&payload)?;
+                    payload.truncate(1);
+                }
+            }
+        }
+        if payload.len() > 1 { emit(&payload) } else { Ok(()) }
+    }
+
+    /// Adds a series of a checkpoint.
+    pub(crate) fn restore(&self, entry: &SeriesEntry<'_>) {
+        let key = key_of(&entry.labels, &mut Vec::new());
+        let mut shard = self.shard(self.shard_of(key));
+        if shard.find(key, u32::MAX).is_some() {
+            return;
+        }
+        let slot = shard.create(key, entry.id, &entry.labels);
+        self.series.fetch_add(1, Relaxed);
+        self.next_id.fetch_max(entry.id + 1, Relaxed);
+        let state = &mut shard.series[slot as usize];
+        state.encoder = EncoderState {
+            timestamp: entry.timestamp,
+            value: entry.value,
+            delta: entry.delta,
+            scale: entry.scale,
+        };
+        state.newest_is_histogram = entry.newest_is_histogram;
+        if entry.start != 0 {
+            state.has_start = true;
+            shard.starts.insert(slot, entry.start);
+        }
+        for chunk in &entry.chunks {
+            let Some(kind) = ChunkKind::from_number(chunk.kind) else { continue };
+            shard
+                .restore_sealed(slot, SealedChunk::new(chunk.bytes, chunk.min, chunk.max, chunk.count, kind));
+        }
+        shard.restore_open(slot, entry.open, entry.open_count);
+        self.newest.fetch_max(entry.timestamp, Relaxed);
+    }
+
+    /// Replays the batch records of the log, all shards at once.
+    pub(crate) fn replay(&self, records: &[&[u8]]) -> Vec<FormatError> {
+        let errors = std::sync::Mutex::new(Vec::new());
+        rayon::scope(|scope| {
+            for number in 0..self.shards.len() as u32 {
+                let errors = &errors;
+                scope.spawn(move |_| {
+                    let mut replayer = Replayer::new(self, number);
+                    let mut found = Vec::new();
+                    for record in records {
+                        if let Err(e) = visit_batch(record, &mut replayer) {
+                            found.push(e);
+                        }
+                    }
+                    replayer.finish();
+                    // Every shard sees every record; one report of its damage is enough.
+                    if number == 0 {
+                        errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut found);
+                    }
+                });
+            }
+        });
+        errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Applies log records to one shard: the samples of the series that belong there.
+pub(crate) struct Replayer<'a> {
+    head: &'a Head,
+    number: u32,
+    shard: MutexGuard<'a, Shard>,
+    slots: HashMap<u64, u32>,
+    scratch: Vec<u8>,
+    newest: Timestamp,
+    id_end: u64,
+    /// The id looked up last and its slot: requests repeat their order.
+    last: (u64, Option<u32>),
+}
+
+impl<'a> Replayer<'a> {
+    fn new(head: &'a Head, number: u32) -> Self {
+        let shard = head.shard(number);
+        let slots = shard.slots().map(|slot| (shard.series[slot as usize].id, slot)).collect();
+        let last = (u64::MAX, None);
+        Self { head, number, shard, slots, scratch: Vec::new(), newest: i64::MIN, id_end: 0, last }
+    }
+
+    fn finish(self) {
+        self.head.newest.fetch_max(self.newest, Relaxed);
+        self.head.next_id.fetch_max(self.id_end, Relaxed);
+    }
+
+    fn slot(&mut self, id: u64) -> Option<u32> {
+        if self.last.0 != id {
+            self.last = (id, self.slots.get(&id).copied());
+        }
+        self.last.1
+    }
+}
+
+impl BatchVisitor for Replayer<'_> {
+    fn define(&mut self, id: u64, labels: Labels) {
+        self.id_end = self.id_end.max(id.saturating_add(1));
+        let key = key_of(&labels, &mut self.scratch);
+        if self.head.shard_of(key) != self.number || self.slots.contains_key(&id) {
+            return;
+        }
+        let slot = match self.shard.find(key, u32::MAX) {
+            Some(slot) => slot,
+            None => {
+                self.head.series.fetch_add(1, Relaxed);
+                self.shard.create(key, id, &labels)
+            }
+        };
+        self.slots.insert(id, slot);
+        self.last = (u64::MAX, None);
+    }
+
+    fn float(&mut self, id: u64, timestamp: Timestamp, start: Timestamp, value: f64) {
+        if let Some(slot) = self.slot(id) {
+            // What was logged had been accepted; a difference now means that it is there already.
+            let _ = self.shard.append_float(slot, (timestamp, start, value), &Bounds::OPEN);
+            self.newest = self.newest.max(timestamp);
+        }
+    }
+
+    fn histogram(&mut self, id: u64, _: Timestamp, _: Timestamp, chunk: &[u8]) {
+        let Some(slot) = self.slot(id) else { return };
+        let mut samples = Vec::new();
+        if histogram_chunk::decode(chunk, &mut samples).is_ok() {
+            for sample in samples {
+                let _ = self.shard.append_histogram(slot, &sample, &Bounds::OPEN);
+                self.newest = self.newest.max(sample.0);
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn put_checkpoint(&self, slot: u32, payload: &mut Vec<u8>) {
+        let state = &self.series[slot as usize];
+        let mut loose = Vec::new();
+        if let Some(rare) = state.has_rare.then(|| self.rare.get(&slot)).flatten() {
+            let kinds = [
+                (&rare.histograms, ChunkKind::Histograms),
+                (&rare.late_histograms, ChunkKind::LateHistograms),
+            ];
+            for (samples, kind) in kinds {
+                for run in samples.chunk_by(|a, b| super::window_of(a.0) == super::window_of(b.0)) {
+                    for run in (FittingRuns { rest: run }) {
+                        let mut bytes = Vec::new();
+                        histogram_chunk::encode(run, &mut bytes);
+                        loose.push((kind, run.len(), run[0].0, run[run.len() - 1].0, bytes));
+                    }
+                }
+            }
+            for run in rare.late_floats.chunk_by(|a, b| super::window_of(a.0) == super::window_of(b.0)) {
+                let bytes = encode_floats(run);
+                loose.push((ChunkKind::LateFloats, run.len(), run[0].0, run[run.len() - 1].0, bytes));
+            }
+        }
+        let mut chunks: Vec<ChunkEntry<'_>> = self
+            .sealed_of(slot)
+            .filter(|chunk| !chunk.flushing)
+            .map(|chunk| ChunkEntry {
+                kind: chunk.kind as u8,
+                count: chunk.count,
+                min: chunk.min,
+                max: chunk.max,
+                bytes: &chunk.bytes,
+            })
+            .collect();
+        chunks.reverse();
+        chunks.extend(loose.iter().map(|(kind, count, min, max, bytes)| ChunkEntry {
+            kind: *kind as u8,
+            count: *count as u32,
+            min: *min,
+            max: *max,
+            bytes,
+        }));
+        let open = if state.count > 0 { &self.slab.get(state.buffer)[..usize::from(state.len)] } else { &[] };
+        let entry = SeriesEntry {
+            id: state.id,
+            labels: self.index.labels(slot),
+            timestamp: state.encoder.timestamp,
+            value: state.encoder.value,
+            delta: state.encoder.delta,
+            scale: state.encoder.scale,
+            newest_is_histogram: state.newest_is_histogram,
+            start: if state.has_start { self.starts.get(&slot).copied().unwrap_or(0) } else { 0 },
+            open_count: u32::from(state.count),
+            open,
+            chunks,
+        };
+        put_series(&entry, payload);
+    }
+}

@@ -1,0 +1,137 @@
+//! The data directory: its names, its lock, and the catalog that says what in it is live.
+//!
+//! Invariant: a change becomes visible by one rename of the catalog, after everything it names is durable;
+//! only then may anything it no longer names be removed.
+
+use crate::Error;
+use crate::io::{File, FileSystem};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage_format::catalog::Catalog;
+
+/// Files of one data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+}
+
+impl Store {
+    /// Creates the directory and its folders where they are missing.
+    pub(crate) fn open(fs: Arc<dyn FileSystem>, root: PathBuf) -> Result<Self, Error> {
+        let store = Self { fs, root };
+        for dir in [store.root.clone(), store.wal_dir(), store.blocks_dir(), store.head_dir()] {
+            store.fs.create_dir(&dir).map_err(Self::io(&dir, "create"))?;
+        }
+        store.sync_dir(&store.root)?;
+        Ok(store)
+    }
+
+    /// Takes the directory's lock.
+    pub(crate) fn lock(&self) -> Result<Box<dyn Send + Sync>, Error> {
+        let path = self.root.join("lock");
+        let lock = self.fs.lock(&path).map_err(Self::io(&path, "lock"))?;
+        lock.ok_or_else(|| Error::Locked { path: self.root.clone() })
+    }
+
+    pub(crate) fn io(path: &Path, operation: &'static str) -> impl FnOnce(std::io::Error) -> Error + use<> {
+        let path = path.to_owned();
+        move |source| Error::Io { path, operation, source }
+    }
+
+    pub(crate) fn wal_dir(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(crate) fn blocks_dir(&self) -> PathBuf {
+        self.root.join("blocks")
+    }
+
+    pub(crate) fn head_dir(&self) -> PathBuf {
+        self.root.join("head")
+    }
+
+    pub(crate) fn checkpoint_path(&self, number: u64) -> PathBuf {
+        self.head_dir().join(format!("{number:016x}.checkpoint"))
+    }
+
+    fn catalog_path(&self) -> PathBuf {
+        self.root.join("catalog")
+    }
+
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
+        self.fs.sync_dir(dir).map_err(Self::io(dir, "fsync directory"))
+    }
+
+    /// Creates a file, lets `write` fill it, makes it durable under its final name.
+    pub(crate) fn create(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let temporary = path.with_extension("tmp");
+        let mut file = self.fs.create(&temporary).map_err(Self::io(&temporary, "create"))?;
+        write(&mut *file)?;
+        file.sync().map_err(Self::io(&temporary, "fsync"))?;
+        drop(file);
+        self.fs.rename(&temporary, path).map_err(Self::io(path, "rename"))?;
+        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// The catalog; `None` in a new directory.
+    ///
+    /// # Errors
+    /// When it is damaged, or missing although there are blocks.
+    pub(crate) fn read_catalog(&self) -> Result<Option<Catalog>, Error> {
+        let path = self.catalog_path();
+        match self.fs.map(&path) {
+            Ok(bytes) => {
+                let catalog = Catalog::decode(&bytes);
+                catalog.map(Some).map_err(|source| Error::Corrupt { path, source })
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let blocks = self.blocks_dir();
+                let files = self.fs.list(&blocks).map_err(Self::io(&blocks, "list"))?;
+                if files.iter().any(|f| f.extension().is_some_and(|e| e == "block")) {
+                    let operation = "find the catalog of the blocks in";
+                    return Err(Error::Io { path: self.root.clone(), operation, source: e });
+                }
+                Ok(None)
+            }
+            Err(e) => Err(Self::io(&path, "read")(e)),
+        }
+    }
+
+    /// Swaps in a catalog.
+    pub(crate) fn write_catalog(&self, catalog: &Catalog) -> Result<(), Error> {
+        let path = self.catalog_path();
+        let bytes = catalog.encode();
+        self.create(&path, |file| file.append(&bytes).map_err(Self::io(&path, "write")))
+    }
+
+    /// Removes the files of our own naming that `catalog` does not name: leftovers of a crash, sources of
+    /// a merge, expired blocks, older checkpoints. Returns how many.
+    pub(crate) fn remove_unlisted(&self, catalog: &Catalog) -> Result<usize, Error> {
+        let mut removed = 0;
+        for dir in [self.root.clone(), self.blocks_dir(), self.head_dir()] {
+            for path in self.fs.list(&dir).map_err(Self::io(&dir, "list"))? {
+                if self.is_leftover(&path, catalog) {
+                    self.fs.remove(&path).map_err(Self::io(&path, "remove"))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    fn is_leftover(&self, path: &Path, catalog: &Catalog) -> bool {
+        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        let number = if stem.len() == 16 { u64::from_str_radix(stem, 16).ok() } else { None };
+        match (path.extension().and_then(|e| e.to_str()), number) {
+            (Some("tmp"), number) => number.is_some() || stem == "catalog",
+            (Some("block"), Some(n)) => !catalog.blocks.iter().any(|block| block.number == n),
+            (Some("checkpoint"), Some(n)) => n != catalog.checkpoint,
+            _ => false,
+        }
+    }
+}
