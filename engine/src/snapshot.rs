@@ -89,13 +89,11 @@ fn append_range(samples: &Samples, range: TimeRange, into: &mut Samples) {
 fn read_head(data: &crate::head::HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
     let corrupt = |source| Error::Corrupt { path: PathBuf::from("head"), source };
     for pass in [false, true] {
-        for (bytes, count, kind, min, max) in &data.chunks {
-            if kind.is_late() == pass && *min < range.end && *max >= range.start {
-                let before = (into.timestamps.len(), into.histograms.len());
-                append_chunk(into, range, |into| decode_chunk(bytes, *count, *kind, into))
-                    .map_err(corrupt)?;
-                settle(into, before);
-            }
+        for chunk in data.chunks.iter().filter(|c| c.is_late() == pass && c.overlaps(range)) {
+            let before = (into.timestamps.len(), into.histograms.len());
+            let decode = |into: &mut _| decode_chunk(&chunk.bytes, chunk.count, chunk.kind, into);
+            append_chunk(into, range, decode).map_err(corrupt)?;
+            settle(into, before);
         }
         let before = (into.timestamps.len(), into.histograms.len());
         if pass {

@@ -98,11 +98,11 @@ impl HeadIndex {
 
     /// The pair's number; makes it when it is new. `slot` is added to its postings.
     fn add_to_pair(&mut self, name: &str, value: &str, slot: u32) -> u32 {
-        if let (Some(n), Some(v)) = (self.symbols.find(name), self.symbols.find(value)) {
-            if let Some(pair) = self.find_pair(n, v) {
-                self.pairs[pair as usize].postings.insert(slot);
-                return pair;
-            }
+        if let (Some(n), Some(v)) = (self.symbols.find(name), self.symbols.find(value))
+            && let Some(pair) = self.find_pair(n, v)
+        {
+            self.pairs[pair as usize].postings.insert(slot);
+            return pair;
         }
         let (name, value) = (self.symbols.acquire(name), self.symbols.acquire(value));
         let list = self.names.entry(name).or_default();
@@ -267,7 +267,7 @@ mod tests {
 
     fn labels(i: u32) -> Labels {
         let (value, job, even) =
-            (i.to_string(), format!("job{}", i % 7), if i % 2 == 0 { "yes" } else { "" });
+            (i.to_string(), format!("job{}", i % 7), if i.is_multiple_of(2) { "yes" } else { "" });
         Labels::from_pairs([("__name__", "m"), ("i", value.as_str()), ("job", &job), ("even", even)])
     }
 

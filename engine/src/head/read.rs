@@ -3,13 +3,13 @@
 //! A selection copies open chunks (compressed, so some hundred bytes each) and shares sealed ones while it
 //! holds the gate; decoding happens later, without any lock.
 
-use super::series::{FloatSample, HistogramSample};
-use super::{ChunkKind, Head, Shard};
+use super::series::{FloatSample, HistogramSample, SealedChunk};
+use super::{Head, Shard};
 use crate::select::postings::resolve;
 use crate::{Error, Matcher};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use storage_format::model::{Labels, TimeRange, Timestamp};
 
 /// One selected series of the head.
@@ -22,8 +22,8 @@ pub(crate) struct HeadSeries {
 /// Its samples, still encoded. Pieces may overlap; in-order ones take precedence over late ones.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeadData {
-    /// Sealed chunks, oldest first: bytes, number of samples, kind, first and last timestamp.
-    pub(crate) chunks: Vec<(Arc<[u8]>, u32, ChunkKind, Timestamp, Timestamp)>,
+    /// Sealed chunks, oldest first.
+    pub(crate) chunks: Vec<SealedChunk>,
     /// The open chunk: bytes, number of samples.
     pub(crate) open: Option<(Box<[u8]>, u32)>,
     /// Histograms not sealed yet.
@@ -115,10 +115,10 @@ impl Head {
     ) -> Result<(), Error> {
         self.visit(matchers, range, |shard, slots| {
             for slot in slots {
-                if let Some(value) = shard.index.value_of(slot, name) {
-                    if !into.contains(value) {
-                        into.insert(value.to_owned());
-                    }
+                if let Some(value) = shard.index.value_of(slot, name)
+                    && !into.contains(value)
+                {
+                    into.insert(value.to_owned());
                 }
             }
         })
@@ -130,11 +130,7 @@ impl Shard {
     pub(super) fn data(&self, slot: u32, range: TimeRange) -> HeadData {
         let state = &self.series[slot as usize];
         let mut data = HeadData::default();
-        for chunk in self.sealed_of(slot) {
-            if chunk.min < range.end && chunk.max >= range.start {
-                data.chunks.push((Arc::clone(&chunk.bytes), chunk.count, chunk.kind, chunk.min, chunk.max));
-            }
-        }
+        data.chunks.extend(self.sealed_of(slot).filter(|c| c.overlaps(range)).cloned());
         data.chunks.reverse();
         if state.count > 0 && state.encoder.timestamp >= range.start {
             let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
@@ -164,7 +160,6 @@ impl Shard {
             rare.late_floats.iter().any(|s| range.contains(s.0))
                 || rare.histograms.iter().chain(&rare.late_histograms).any(|s| range.contains(s.0))
         };
-        open || self.sealed_of(slot).any(|c| c.min < range.end && c.max >= range.start)
-            || state.has_rare && rare()
+        open || self.sealed_of(slot).any(|c| c.overlaps(range)) || state.has_rare && rare()
     }
 }

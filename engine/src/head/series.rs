@@ -3,7 +3,7 @@
 use super::slab::Handle;
 use std::sync::Arc;
 use storage_format::head_chunk::EncoderState;
-use storage_format::model::{Histogram, Timestamp};
+use storage_format::model::{Histogram, TimeRange, Timestamp};
 
 /// No sealed chunk.
 pub(super) const NONE: u32 = u32::MAX;
@@ -54,6 +54,10 @@ impl SealedChunk {
 }
 
 impl SealedChunk {
+    /// Whether it has samples around `range`.
+    pub(crate) fn overlaps(&self, range: TimeRange) -> bool {
+        self.min < range.end && self.max >= range.start
+    }
     /// Whether its samples came out of order.
     pub(crate) fn is_late(&self) -> bool {
         self.kind.is_late()

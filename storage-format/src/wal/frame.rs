@@ -162,17 +162,17 @@ impl<'a> Iterator for Frames<'a> {
         let whole = |length: usize| {
             self.bytes.get(self.at + FRAME_HEADER_BYTES..self.at + FRAME_HEADER_BYTES + length)
         };
-        if let Some(length) = self.header_at(self.at) {
-            if let Some(payload) = whole(length) {
-                let header = &self.bytes[self.at..];
-                let (record_type, crc) = (header[12], u32_at(header, 16));
-                self.at += FRAME_HEADER_BYTES + length;
-                return Some(if crc32c::crc32c(payload) == crc {
-                    Found::Record { position, record_type, payload }
-                } else {
-                    Found::Damaged { position }
-                });
-            }
+        if let Some(length) = self.header_at(self.at)
+            && let Some(payload) = whole(length)
+        {
+            let header = &self.bytes[self.at..];
+            let (record_type, crc) = (header[12], u32_at(header, 16));
+            self.at += FRAME_HEADER_BYTES + length;
+            return Some(if crc32c::crc32c(payload) == crc {
+                Found::Record { position, record_type, payload }
+            } else {
+                Found::Damaged { position }
+            });
         }
         let next = (self.at + 1..self.bytes.len()).find(|at| self.header_at(*at).is_some());
         let end = next.unwrap_or(self.bytes.len());
