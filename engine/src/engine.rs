@@ -260,7 +260,7 @@ impl Engine {
         self.inner.stats()
     }
 
-    /// The live blocks, oldest first.
+    /// The live blocks, those flushed first first.
     #[must_use]
     pub fn blocks(&self) -> Vec<BlockEntry> {
         self.inner.live_blocks().iter().map(|block| block.entry).collect()
@@ -410,7 +410,7 @@ impl Inner {
                 }
             }
         }
-        live.sort_by_key(|block| block.entry.min);
+        live.sort_by_key(|block| block.entry.rank);
         self.store.write_catalog(&changed)?;
         *current = changed;
         *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);

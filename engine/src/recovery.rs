@@ -40,7 +40,7 @@ fn open_blocks(store: &Store, catalog: &Catalog, damage: &mut Vec<String>) -> Ve
         });
         blocks.push(Arc::new(block));
     }
-    blocks.sort_by_key(|block| block.entry.min);
+    blocks.sort_by_key(|block| block.entry.rank);
     blocks
 }
 

@@ -339,7 +339,8 @@ fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Lab
     }
 }
 
-/// The live blocks with samples in `range`, oldest first.
+/// The live blocks with samples in `range`, those flushed first first: of samples with the same timestamp
+/// theirs hold.
 fn overlapping(blocks: &BlockList, range: TimeRange) -> Vec<Arc<Block>> {
     let live = Arc::clone(&blocks.read().unwrap_or_else(PoisonError::into_inner));
     live.iter().filter(|block| block.range().overlaps(&range)).cloned().collect()

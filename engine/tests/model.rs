@@ -161,7 +161,7 @@ fn run(operations: &[Operation]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
     fn random_operations_equal_a_map(operations in prop::collection::vec(operation(), 1..14)) {
         run(&operations);

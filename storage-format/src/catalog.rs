@@ -2,7 +2,7 @@
 //!
 //! Written whole and swapped in by a rename. Bytes (little-endian): magic and version (8) · number of the
 //! catalog u64 · log position of the checkpoint u64 · number of the checkpoint u64 (0: none) · shards u32 ·
-//! number of blocks u32 · blocks, each: number u64, first timestamp i64, last timestamp i64, level u32,
+//! number of blocks u32 · blocks, each: number u64, rank u64, first timestamp i64, last timestamp i64, level u32,
 //! series u64, samples u64, bytes u64 · CRC-32C of everything before u32.
 
 use crate::bytes::Cursor;
@@ -11,7 +11,7 @@ use crate::model::Timestamp;
 
 /// First bytes of a catalog; the last one is the version.
 pub const MAGIC: [u8; 8] = *b"MARICAT\x01";
-const BLOCK_BYTES: usize = 52;
+const BLOCK_BYTES: usize = 60;
 
 /// What a catalog says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +33,8 @@ pub struct Catalog {
 pub struct BlockEntry {
     /// Its number, which names its file.
     pub number: u64,
+    /// Of two samples with the same timestamp the one in the block with the lower rank came first and holds.
+    pub rank: u64,
     /// First timestamp of its samples.
     pub min: Timestamp,
     /// Last timestamp of its samples.
@@ -58,7 +60,7 @@ impl Catalog {
         out.extend_from_slice(&self.shards.to_le_bytes());
         out.extend_from_slice(&(self.blocks.len() as u32).to_le_bytes());
         for block in &self.blocks {
-            for word in [block.number, block.min as u64, block.max as u64] {
+            for word in [block.number, block.rank, block.min as u64, block.max as u64] {
                 out.extend_from_slice(&word.to_le_bytes());
             }
             out.extend_from_slice(&block.level.to_le_bytes());
@@ -97,6 +99,7 @@ impl Catalog {
         for _ in 0..count {
             blocks.push(BlockEntry {
                 number: cursor.u64()?,
+                rank: cursor.u64()?,
                 min: cursor.i64()?,
                 max: cursor.i64()?,
                 level: cursor.u32()?,
@@ -115,7 +118,8 @@ mod tests {
 
     #[test]
     fn survives_and_no_damage_goes_unseen() {
-        let block = BlockEntry { number: 3, min: -5, max: 9, level: 1, series: 2, samples: 7, bytes: 400 };
+        let block =
+            BlockEntry { number: 3, rank: 2, min: -5, max: 9, level: 1, series: 2, samples: 7, bytes: 400 };
         let catalog =
             Catalog { number: 9, log_position: 1 << 40, checkpoint: 8, shards: 2, blocks: vec![block; 3] };
         let bytes = catalog.encode();
