@@ -20,9 +20,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+/// How often, while all places are taken, an idle connection is closed.
+const SHED_EVERY: Duration = Duration::from_millis(10);
 /// Longest request head in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,7 +41,7 @@ pub struct Limits {
     pub write: Duration,
     /// Requests under way when the server stops.
     pub drain: Duration,
-    /// Open connections; more of them wait to be accepted.
+    /// Open connections; when more want in, those without a request are closed, and the rest waits.
     pub connections: usize,
 }
 
@@ -61,6 +63,8 @@ impl Default for Limits {
 pub struct Listener {
     listener: TcpListener,
     connections: Arc<Semaphore>,
+    /// Asks one connection to end if it is idle; they are asked in turn.
+    shed: Arc<Notify>,
     limits: Limits,
 }
 
@@ -71,7 +75,7 @@ impl Listener {
     /// # Errors
     /// When the address is in use or not ours.
     pub async fn bind(address: &str, connections: Arc<Semaphore>, limits: Limits) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, connections, limits })
+        Ok(Self { listener: TcpListener::bind(address).await?, connections, shed: Arc::default(), limits })
     }
     /// The address it listens on.
     ///
@@ -80,22 +84,32 @@ impl Listener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
+    async fn place(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        loop {
+            let place = Arc::clone(&self.connections).acquire_owned();
+            match tokio::time::timeout(SHED_EVERY, place).await {
+                Ok(place) => return place,
+                Err(_) => self.shed.notify_one(),
+            }
+        }
+    }
     /// Serves until the stop is raised and the requests under way are answered (or the drain time is over).
     pub async fn serve(self, router: Router, stop: Stop) {
         let mut tasks = JoinSet::new();
         loop {
-            let connections = Arc::clone(&self.connections);
             let accepted = tokio::select! {
                 () = stop.raised() => break,
                 accepted = async {
                     // The place is taken before accepting: clients beyond the limit wait in the backlog.
-                    let place = connections.acquire_owned().await;
+                    let place = self.place().await;
                     (place, self.listener.accept().await)
                 } => accepted,
             };
             match accepted {
                 (Ok(place), Ok((stream, _))) => {
-                    let connection = connection(stream, router.clone(), self.limits.clone(), stop.clone());
+                    let shed = Arc::clone(&self.shed);
+                    let connection =
+                        connection(stream, router.clone(), self.limits.clone(), shed, stop.clone());
                     tasks.spawn(async move {
                         connection.await;
                         drop(place);
@@ -118,11 +132,12 @@ impl Listener {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Stop) {
+async fn connection(stream: TcpStream, router: Router, limits: Limits, shed: Arc<Notify>, stop: Stop) {
     let _ = stream.set_nodelay(true);
     let serving = Serving::default();
     let io = TokioIo::new(TimedStream::new(stream, serving.clone(), &limits));
     let router = TowerToHyperService::new(router);
+    let turns = serving.clone();
     let service = hyper::service::service_fn(move |request| {
         serving.begin();
         let ended = EndServing(serving.clone());
@@ -135,11 +150,17 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: Sto
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
     // Errors here are the client's (it went away, was too slow, or spoke no HTTP): nothing to do or to log.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.raised() => connection.as_mut().graceful_shutdown(),
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = stop.raised() => break,
+            () = shed.notified() => if turns.is_idle() { return },
+        }
     }
-    let _ = connection.await;
+    if !turns.is_idle() {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
 }
 
 struct EndServing(Serving);

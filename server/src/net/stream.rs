@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub(super) struct Serving(Arc<Turns>);
 struct Turns {
     /// Beginnings and ends of answers: odd while a request is being answered.
     count: AtomicU64,
+    /// Whether bytes wait to be taken by the client.
+    writing: AtomicBool,
     /// The connection, when it waits for bytes meanwhile.
     reader: Mutex<Option<Waker>>,
 }
@@ -44,6 +46,10 @@ impl Serving {
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+    /// Whether no request is being answered and every answer was handed to the network.
+    pub(super) fn is_idle(&self) -> bool {
+        self.turn().is_multiple_of(2) && !self.0.writing.load(Ordering::Acquire)
     }
     fn turn(&self) -> u64 {
         self.0.count.load(Ordering::Acquire)
@@ -130,6 +136,7 @@ impl TimedStream {
     }
     /// Fails once a blocked write has made no progress for too long.
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.serving.0.writing.store(result.is_pending(), Ordering::Release);
         if result.is_ready() {
             self.write_timer = None;
             return result;

@@ -6,4 +6,5 @@ mod operations;
 mod parameters;
 mod results;
 mod support;
+mod work;
 mod writes;

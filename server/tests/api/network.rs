@@ -66,10 +66,17 @@ fn heads_above_the_limit_are_refused() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_for_their_turn() {
-    let server = opening_server(&[], Limits { connections: 1, ..short() });
-    let _silent = server.connect();
-    assert_eq!(server.get("/-/healthy").status, 200, "answered once the silent client was closed");
+fn idle_connections_make_room_for_new_ones() {
+    let for_ever = Duration::from_secs(3600);
+    let limits = Limits { connections: 2, head: for_ever, idle: for_ever, ..Limits::default() };
+    let server = opening_server(&[], limits);
+    let silent = server.connect();
+    let mut idle = server.connect();
+    idle.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    assert_eq!(server.get("/-/healthy").status, 200, "an idle connection made room");
+    let more = [server.connect(), server.connect(), server.connect()];
+    assert_eq!(server.get("/-/healthy").status, 200);
+    drop((silent, idle, more));
 }
 
 #[test]
@@ -105,4 +112,17 @@ fn bytes_that_are_no_http_close_the_connection() {
         );
     }
     assert_eq!(server.get("/-/healthy").status, 200);
+}
+
+#[test]
+fn stopping_answers_what_is_under_way_and_waits_for_nobody_else() {
+    let for_ever = Duration::from_secs(3600);
+    let server = opening_server(&[], Limits { head: for_ever, idle: for_ever, ..Limits::default() });
+    let silent = server.connect();
+    let mut begun = server.connect();
+    begun.write_all(b"GET /-/healthy HTTP/1.1\r\n").unwrap();
+    assert_eq!(server.get("/-/healthy").status, 200, "both were accepted before");
+    server.app.stop.raise();
+    assert!(closed(silent).is_empty());
+    assert!(closed(begun).is_empty());
 }

@@ -1,5 +1,6 @@
 //! A server to ask, and a client that writes requests byte by byte and reads answers whole.
 
+use axum::Router;
 use server::flags::Flags;
 use server::net::{Limits, Listener};
 use server::router::router;
@@ -36,6 +37,11 @@ pub(crate) fn server(args: &[&str]) -> Server {
 
 /// A server whose engine is not open yet.
 pub(crate) fn opening_server(args: &[&str], limits: Limits) -> Server {
+    server_of(args, limits, router)
+}
+
+/// A server of another router, without an engine.
+pub(crate) fn server_of(args: &[&str], limits: Limits, router: fn(Arc<App>) -> Router) -> Server {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = format!("--storage.tsdb.path={}", folder.path().join("data").display());
     let flags = Flags::read(["marigram", &path].into_iter().chain(args.iter().copied())).expect("flags");
