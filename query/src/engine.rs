@@ -122,6 +122,7 @@ impl QueryEngine {
         let budget = Budget::new(limits, Arc::clone(&self.memory), steps);
         let shared = Shared { budget: Arc::clone(&budget), annotations: Mutex::default() };
         let evaluator = Evaluator {
+            text,
             snapshot,
             shared: &shared,
             features: self.options.features,

@@ -111,7 +111,9 @@ impl Runner<'_> {
         let answer = self.engine.instant(&self.snapshot, query, t, &QueryParams::default());
         let Some(result) = self.checked(answer)? else { return Ok(()) };
         compare::compare(expected, When::Instant(t), &result.value)?;
-        if expected.string.is_some() || expected.range_vector.is_some() || query.contains("range()") {
+        let asks_for_query = ["range()", "step()"].iter().any(|call| query.contains(call))
+            || ["start()", "end()"].contains(&query);
+        if expected.string.is_some() || expected.range_vector.is_some() || asks_for_query {
             return Ok(());
         }
         let ranged = self
@@ -155,6 +157,10 @@ fn with_at(query: &str, t: Timestamp) -> Result<Vec<(String, Timestamp)>, String
     }
     fix(&mut expr, t);
     let query = expr.to_string();
+    if query.contains('\u{fffd}') {
+        // What was no text cannot be printed.
+        return Ok(Vec::new());
+    }
     let times: &[Timestamp] = if t == 0 { &[-1000, 0, 1000] } else { &[-10 * t, 0, t / 5, t, 10 * t] };
     Ok(times.iter().map(|t| (query.clone(), *t)).collect())
 }

@@ -5,11 +5,11 @@ use super::column::{Bits, Column, Grid, Sample, Series, SeriesMeta};
 use super::source::{Input, Materialized, map};
 use super::{Evaluator, Scalars, defect};
 use crate::QueryError;
-use crate::annotations::{Annotations, ignored_histogram, invalid_ratio, quoted};
+use crate::annotations::{Annotations, ignored_histogram, invalid_ratio};
 use crate::format::plain;
 use crate::functions::label::{is_label_name, with_label};
 use crate::histogram::to_text;
-use crate::parse::AggregateOp;
+use crate::parse::{AggregateOp, Span};
 use crate::plan::{Aggregation, Node};
 use std::collections::HashMap;
 use storage_format::model::Labels;
@@ -243,8 +243,11 @@ impl<'q> Evaluator<'q> {
     /// `count_values`: how many series have each value.
     pub(super) fn count_values(&self, a: &'q Aggregation, grid: Grid) -> Result<Input<'q>, QueryError> {
         let label = a.param.as_ref().map_or("", Node::text);
-        if !is_label_name(label) || label.contains('\u{fffd}') {
-            return failed(format!("invalid label name {}", quoted(label)));
+        if !is_label_name(label) {
+            // As written, for what is no text cannot be shown otherwise.
+            let span = a.param.as_ref().map_or(Span::default(), |p| p.span);
+            let written = self.text.get(span.start as usize..span.end as usize);
+            return failed(format!("invalid label name {}", written.unwrap_or_default()));
         }
         let mut grouping = a.grouping.clone();
         if !a.without {

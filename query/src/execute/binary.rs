@@ -289,11 +289,8 @@ impl<'q> Evaluator<'q> {
         let many_of = signatures.assign(&metas(&sides.many), matching);
         let one_of = signatures.assign(&metas(&sides.one), matching);
         let count = signatures.ordinals.len();
-        let (fill_one, fill_many) = if how.swapped {
-            (matching.fill_lhs, matching.fill_rhs)
-        } else {
-            (matching.fill_rhs, matching.fill_lhs)
-        };
+        // Prometheus takes `fill_left` for the "many" side, also where that is the right one.
+        let (fill_one, fill_many) = (matching.fill_rhs, matching.fill_lhs);
         let mut notes = BinaryNotes::default();
         let mut output = Output {
             series: Vec::new(),

@@ -34,14 +34,6 @@ struct Group {
     native: Option<usize>,
 }
 
-/// Where the arguments stand, for annotations.
-struct Places {
-    vector: Span,
-    first: Span,
-    /// Where Prometheus reports forced monotonicity.
-    monotonicity: Span,
-}
-
 impl<'q> Evaluator<'q> {
     pub(super) fn histogram_function(
         &self,
@@ -78,9 +70,6 @@ impl<'q> Evaluator<'q> {
         let input = self.vector(vector, grid)?;
         let rows = self.shared.materialize(&*input)?;
         let groups = self.groups(&rows.series, vector.span, &mut annotations);
-        let first = args.first().map_or(vector.span, |a| a.span);
-        let second = args.get(1).map_or(vector.span, |a| a.span);
-        let places = Places { vector: vector.span, first, monotonicity: second };
         let label = if quantiles { Some(self.arg(args, 1)?.text()) } else { None };
         let mut series = Vec::new();
         for measure in &measures {
@@ -90,7 +79,7 @@ impl<'q> Evaluator<'q> {
                     &rows.series,
                     (measure, label),
                     grid,
-                    &places,
+                    vector.span,
                     &mut annotations,
                     &mut series,
                 )?;
@@ -148,7 +137,7 @@ impl<'q> Evaluator<'q> {
         series: &[Series],
         (measure, label): (&Measure, Option<&str>),
         grid: Grid,
-        places: &Places,
+        span: Span,
         annotations: &mut Annotations,
         out: &mut Vec<Series>,
     ) -> Result<(), QueryError> {
@@ -170,15 +159,15 @@ impl<'q> Evaluator<'q> {
             let value = match (native, buckets.is_empty()) {
                 (Some(_), false) => {
                     let text = "vector contains a mix of classic and native histograms";
-                    annotations.warn(for_metric(text, &noted), places.vector);
+                    annotations.warn(for_metric(text, &noted), span);
                     continue;
                 }
                 (Some(h), true) => {
                     let name = if self.features.delayed_name_removal { &name } else { "" };
-                    measure_native(measure, step, h, name, places.first, annotations)
+                    measure_native(measure, step, h, name, span, annotations)
                 }
                 (None, false) => {
-                    measure_classic(measure, step, &mut buckets, &noted, grid, places, annotations)
+                    measure_classic(measure, step, &mut buckets, &noted, grid, span, annotations)
                 }
                 (None, true) => continue,
             };
@@ -285,7 +274,7 @@ fn measure_classic(
     buckets: &mut Vec<ClassicBucket>,
     name: &str,
     grid: Grid,
-    places: &Places,
+    span: Span,
     annotations: &mut Annotations,
 ) -> f64 {
     match measure {
@@ -293,7 +282,7 @@ fn measure_classic(
             let (value, forced) = classic::quantile(q.at(step), buckets);
             if let Some(f) = forced {
                 let time = grid.at(step);
-                annotations.forced_monotonicity(name, places.monotonicity, time, (f.from, f.to), f.by);
+                annotations.forced_monotonicity(name, span, time, (f.from, f.to), f.by);
             }
             value
         }

@@ -67,16 +67,23 @@ impl<'q> Evaluator<'q> {
         let arg = self.arg(args, 0)?;
         let base = self.vector(arg, grid)?;
         let base = self.shared.materialize(&*base)?;
+        let positive = |m: &Matcher| matches!(m.op, MatchOp::Equal | MatchOp::Regex);
         let (names, data) = match args.get(1).map(|a| &a.inner().plan) {
             Some(Plan::Select(selector)) => {
                 selector.matchers.iter().cloned().partition(|m| m.name == METRIC_NAME)
             }
             _ => (vec![default_name()?], Vec::new()),
         };
-        let wanted = Wanted { names, data };
+        let mut wanted: Wanted = Wanted { names, data };
+        if !wanted.names.is_empty() && !wanted.names.iter().any(positive) {
+            // Matchers that only exclude choose among what is called an info metric.
+            wanted
+                .names
+                .push(Matcher::new(MatchOp::Regex, METRIC_NAME, ".+_info").map_err(|_| defect("a literal"))?);
+        }
         let is_info = |s: &Series| {
             let name = s.meta.labels.metric_name().unwrap_or("");
-            !wanted.names.is_empty() && wanted.names.iter().all(|m| m.matches(name))
+            wanted.names.iter().any(positive) && wanted.names.iter().all(|m| m.matches(name))
         };
         let ignored: Vec<bool> = base.series.iter().map(is_info).collect();
         let anchor = anchor_inside(arg, Anchor { at: None, offset: 0 });
@@ -128,7 +135,7 @@ impl<'q> Evaluator<'q> {
             return Ok(None);
         }
         matchers.extend(wanted.data.iter().cloned());
-        let selector = Selector { matchers, anchor, extension: None };
+        let selector = Selector { matchers, anchor, extension: None, stats: false };
         let rows = self.shared.materialize_all(&*self.select(&selector, arg, grid, Take::Value)?)?;
         let times = self.shared.materialize_all(&*self.select(&selector, arg, grid, Take::Timestamp)?)?;
         if let Some(bad) = rows.series.iter().find(|s| !s.column.histograms.is_empty()) {

@@ -17,6 +17,7 @@ pub(crate) mod range_input;
 mod result;
 pub(crate) mod select;
 pub(crate) mod source;
+mod stored;
 
 use crate::parse::{FunctionId, ValueType};
 use crate::plan::{Node, Plan, Selector, SubqueryPlan};
@@ -32,6 +33,8 @@ pub(crate) use result::evaluate;
 /// One query being evaluated.
 #[derive(Debug)]
 pub(crate) struct Evaluator<'q> {
+    /// The query's text.
+    pub(crate) text: &'q str,
     pub(crate) snapshot: &'q Snapshot,
     pub(crate) shared: &'q Shared,
     pub(crate) features: Features,
@@ -170,6 +173,7 @@ impl<'q> Evaluator<'q> {
             lookback: self.lookback,
             take,
             smoothed,
+            stats: selector.stats,
             span: node.span,
         }))
     }

@@ -116,6 +116,7 @@ impl<'q> Evaluator<'q> {
                     range: *range,
                     margin,
                     use_starts: self.features.use_start_timestamps,
+                    stats: selector.stats,
                     held: Vec::new(),
                 })
             }
@@ -131,6 +132,7 @@ impl<'q> Evaluator<'q> {
                     range: plan.range,
                     margin: (0, 0),
                     use_starts: false,
+                    stats: false,
                     held,
                 })
             }

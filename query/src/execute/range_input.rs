@@ -3,6 +3,7 @@
 use super::column::{Column, Grid, SeriesMeta};
 use super::select::Anchor;
 use super::source::{Materialized, Scratch};
+use super::stored::read;
 use crate::QueryError;
 use storage_format::model::{CounterResetHint, Histogram, Samples, TimeRange, Timestamp, is_stale};
 
@@ -53,6 +54,8 @@ pub(crate) struct RangeInput {
     pub(crate) margin: (i64, i64),
     /// Whether start timestamps count.
     pub(crate) use_starts: bool,
+    /// Whether of histograms only counts and sums are asked for.
+    pub(crate) stats: bool,
     /// Keeps a subquery's samples charged.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) held: Vec<crate::budget::Held>,
@@ -104,8 +107,7 @@ impl RangeInput {
             RangeSeries::Stored(stored) => {
                 let mut samples = std::mem::take(&mut scratch.samples);
                 let needed = Self::needed(self.grid, self.anchor, self.range, self.margin);
-                stored[i].read(needed, &mut samples)?;
-                scratch.read += samples.len() as u64;
+                read(&stored[i], needed, self.stats, scratch, &mut samples)?;
                 drop_stale(&mut samples);
                 if !self.use_starts {
                     samples.starts.clear();

@@ -5,6 +5,7 @@
 
 use super::column::{Column, Grid, SeriesMeta};
 use super::source::{Scratch, Source};
+use super::stored::read;
 use crate::QueryError;
 use crate::annotations::Notes;
 use crate::functions::extended::{interpolate, interpolate_histogram};
@@ -50,6 +51,8 @@ pub(crate) struct InstantSelect {
     pub(crate) lookback: i64,
     pub(crate) take: Take,
     pub(crate) smoothed: bool,
+    /// Whether of histograms only counts and sums are asked for.
+    pub(crate) stats: bool,
     pub(crate) span: Span,
 }
 
@@ -69,8 +72,7 @@ impl Source for InstantSelect {
     fn column(&self, i: usize, scratch: &mut Scratch, out: &mut Column) -> Result<(), QueryError> {
         let range = Self::range(self.grid, self.anchor, self.lookback, self.smoothed);
         let mut samples = std::mem::take(&mut scratch.samples);
-        self.stored[i].read(range, &mut samples)?;
-        scratch.read += samples.len() as u64;
+        read(&self.stored[i], range, self.stats, scratch, &mut samples)?;
         // With `@` all steps see the same: one is enough.
         let grid = if self.anchor.at.is_some() { self.grid.first() } else { self.grid };
         out.reset(grid.len);

@@ -6,9 +6,9 @@ use regex::Regex;
 use std::cmp::Ordering;
 use storage_format::model::{Labels, METRIC_NAME};
 
-/// Whether `name` can be a label name: any non-empty text.
+/// Whether `name` can be a label name: any non-empty text. What was no text has U+FFFD in it by now.
 pub(crate) fn is_label_name(name: &str) -> bool {
-    !name.is_empty()
+    !name.is_empty() && !name.contains('\u{fffd}')
 }
 
 /// A `label_replace` ready to be applied.

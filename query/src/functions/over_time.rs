@@ -231,6 +231,9 @@ pub(crate) fn quantile_over_time(w: &Window<'_>, q: f64, notes: &mut Notes) -> O
 /// `mad_over_time`: the median of the distances from the median.
 pub(crate) fn mad(w: &Window<'_>, notes: &mut Notes) -> Option<Point> {
     let mut values = floats(w, notes)?.to_vec();
+    if values.iter().any(|v| v.is_nan()) {
+        return Some(Point::Float(f64::NAN));
+    }
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|v| *v = (*v - median).abs());
     Some(Point::Float(quantile(0.5, &mut values)))

@@ -8,6 +8,7 @@ pub(crate) mod algebra;
 mod bounds;
 pub(crate) mod buckets;
 pub(crate) mod classic;
+mod hints;
 pub(crate) mod quantile;
 mod reset;
 mod sum;
@@ -16,6 +17,7 @@ mod trim;
 
 pub(crate) use algebra::{divide, equal, multiply, size_in_samples};
 pub(crate) use buckets::compact;
+pub(crate) use hints::tell_hints;
 pub(crate) use reset::detect_reset;
 pub(crate) use sum::{HistogramSum, Merge, MixedSchemas};
 pub(crate) use text::to_text;

@@ -1,29 +1,35 @@
 //! The trim operators: a histogram without the observations above (`</`) or below (`>/`) a value.
 //!
-//! The bucket that holds the value is split by interpolation, the sum is corrected by the removed
-//! observations at the middle of where they lay.
+//! The bucket that holds the value is split by interpolation. When anything goes, the sum is estimated anew
+//! from the observations that stay, each taken to lie in the middle of its part of the bucket. Buckets that
+//! reach to infinity are either kept or dropped as a whole, for nothing is known of their inside; the
+//! lowest custom bucket begins at 0 if it ends above.
 
 use super::buckets::{Bucket, Side, compact, side_buckets, zero_bucket};
 use storage_format::model::Histogram;
 
+/// What is left of a bucket: observations, and the value they are taken to have.
+type Kept = (f64, f64);
+
 /// Removes the observations above `at` (`keep_below`) or below it.
 pub(crate) fn trim(h: &mut Histogram, at: f64, keep_below: bool) {
     let custom = h.uses_custom_buckets();
-    let mut total = Trimmed::default();
-    for side in [Side::Positive, Side::Negative] {
+    let cut = Cut { at, keep_below, custom };
+    let (mut count, mut sum, mut changed) = (0.0, 0.0, false);
+    let mut total = |original: f64, (kept, value): Kept| {
+        changed |= kept != original;
+        count += kept;
+        if kept != 0.0 {
+            sum += kept * value;
+        }
+        kept
+    };
+    let mut populated = [false; 2];
+    for (side, populated) in [Side::Positive, Side::Negative].into_iter().zip(&mut populated) {
         let kept: Vec<f64> = side_buckets(h, side)
             .map(|b| {
-                if b.count == 0.0 {
-                    return 0.0;
-                }
-                total.see_sign(b, side, custom);
-                let positive = side == Side::Positive;
-                let (keep, middle) = split(b, at, keep_below, positive, custom);
-                total.kept += keep;
-                if keep != b.count {
-                    total.removed_sum += (b.count - keep) * middle;
-                }
-                keep
+                *populated |= b.count != 0.0;
+                total(b.count, cut.regular(b, side))
             })
             .collect();
         match side {
@@ -32,101 +38,107 @@ pub(crate) fn trim(h: &mut Histogram, at: f64, keep_below: bool) {
         }
     }
     if h.zero_count > 0.0 {
-        let below = below(zero_bucket(h), at, true, true);
-        h.zero_count = if keep_below { below } else { h.zero_count - below };
-        total.kept += h.zero_count;
+        let mut zero = zero_bucket(h);
+        // With observations on one side only, those near zero are taken to lie on that side too.
+        match populated {
+            [true, false] => zero.lower = 0.0,
+            [false, true] => zero.upper = 0.0,
+            _ => {}
+        }
+        h.zero_count = total(zero.count, cut.linear(zero));
     }
-    h.sum = total.new_sum(h.sum);
-    h.count = total.kept;
+    if changed {
+        h.sum = sum;
+        h.count = count;
+    }
     h.integer = false;
     compact(h);
 }
 
-#[derive(Default)]
-struct Trimmed {
-    kept: f64,
-    removed_sum: f64,
-    saw_positive: bool,
-    saw_negative: bool,
+#[derive(Clone, Copy)]
+struct Cut {
+    at: f64,
+    keep_below: bool,
+    custom: bool,
 }
 
-impl Trimmed {
-    fn see_sign(&mut self, b: Bucket, side: Side, custom: bool) {
-        if side == Side::Negative {
-            self.saw_negative = true;
-        } else if custom {
-            self.saw_negative |= b.upper <= 0.0 || b.lower < 0.0;
-            self.saw_positive |= b.upper > 0.0;
+impl Cut {
+    fn regular(self, b: Bucket, side: Side) -> Kept {
+        if b.lower == f64::NEG_INFINITY && b.upper == f64::INFINITY {
+            let kept = if self.keep_below { self.at == f64::INFINITY } else { self.at == f64::NEG_INFINITY };
+            return (if kept { b.count } else { 0.0 }, 0.0);
+        }
+        if b.lower == f64::NEG_INFINITY {
+            return self.lowest(b);
+        }
+        if b.upper == f64::INFINITY {
+            return self.highest(b);
+        }
+        if self.custom { self.linear(b) } else { self.exponential(b, side) }
+    }
+    /// `(-Inf, upper]`
+    fn lowest(self, b: Bucket) -> Kept {
+        if self.keep_below {
+            if b.upper > 0.0 {
+                return self.linear(Bucket { lower: 0.0, ..b });
+            }
+            let kept = if self.at == f64::NEG_INFINITY { 0.0 } else { b.count };
+            return (kept, self.at.min(b.upper));
+        }
+        if self.at == f64::NEG_INFINITY {
+            return (b.count, b.upper);
+        }
+        if b.upper > 0.0 && self.at >= 0.0 { self.linear(Bucket { lower: 0.0, ..b }) } else { (0.0, 0.0) }
+    }
+    /// `(lower, +Inf]`
+    fn highest(self, b: Bucket) -> Kept {
+        if self.keep_below {
+            return (if self.at == f64::INFINITY { b.count } else { 0.0 }, b.lower);
+        }
+        (if self.at == f64::INFINITY { 0.0 } else { b.count }, self.at.max(b.lower))
+    }
+    fn linear(self, b: Bucket) -> Kept {
+        let (from, to) = self.part(b);
+        if from >= to {
+            // A bucket without width lies on one side of the cut as a whole.
+            let kept = if self.keep_below { b.upper <= self.at } else { b.lower >= self.at };
+            return (if kept { b.count } else { 0.0 }, f64::midpoint(b.lower, b.upper));
+        }
+        let below = |v: f64| b.count * ((v - b.lower) / (b.upper - b.lower));
+        (self.share(b, (from, to), below), (from + to) / 2.0)
+    }
+    fn exponential(self, b: Bucket, side: Side) -> Kept {
+        let (from, to) = self.part(b);
+        if from >= to {
+            return (0.0, 0.0);
+        }
+        let middle = (from.abs() * to.abs()).sqrt();
+        let (lower, upper) = (b.lower.abs().log2(), b.upper.abs().log2());
+        match side {
+            Side::Positive => {
+                let below = |v: f64| b.count * ((v.abs().log2() - lower) / (upper - lower));
+                (self.share(b, (from, to), below), middle)
+            }
+            Side::Negative => {
+                let below = |v: f64| b.count * (1.0 - (v.abs().log2() - upper) / (lower - upper));
+                (self.share(b, (from, to), below), -middle)
+            }
+        }
+    }
+    /// The part of the bucket that stays.
+    fn part(self, b: Bucket) -> (f64, f64) {
+        if self.keep_below { (b.lower, b.upper.min(self.at)) } else { (b.lower.max(self.at), b.upper) }
+    }
+    /// How many observations lie in a part, given how many lie below a value.
+    fn share(self, b: Bucket, (from, to): (f64, f64), below: impl Fn(f64) -> f64) -> f64 {
+        if from <= b.lower && to >= b.upper {
+            b.count
+        } else if self.keep_below {
+            below(to)
         } else {
-            self.saw_positive = true;
+            b.count - below(from)
         }
     }
-    /// The sum cannot have a sign that no observation had; without observations it is 0.
-    fn new_sum(&self, sum: f64) -> f64 {
-        if self.kept == 0.0 {
-            return 0.0;
-        }
-        let sum = sum - self.removed_sum;
-        if !self.saw_negative && sum < 0.0 || !self.saw_positive && sum > 0.0 { 0.0 } else { sum }
-    }
-}
-
-/// How many observations of the bucket stay, and the middle of those that go.
-fn split(b: Bucket, at: f64, keep_below: bool, positive: bool, custom: bool) -> (f64, f64) {
-    let (all_kept, all_gone) =
-        if keep_below { (b.upper <= at, b.lower >= at) } else { (b.lower >= at, b.upper <= at) };
-    if b.lower.is_infinite() || b.upper.is_infinite() {
-        return if all_kept { (b.count, 0.0) } else { split_infinite(b, at, keep_below) };
-    }
-    if all_kept {
-        return (b.count, 0.0);
-    }
-    let middle = |from: f64, to: f64| {
-        if custom {
-            return (b.lower + b.upper) / 2.0;
-        }
-        let product = (from.abs() * to.abs()).sqrt();
-        if positive { product } else { -product }
-    };
-    if all_gone {
-        // Prometheus takes the middle of removed negative buckets without its sign.
-        let middle = if custom { (b.lower + b.upper) / 2.0 } else { (b.lower * b.upper).sqrt() };
-        return (0.0, middle);
-    }
-    let below = below(b, at, positive, custom);
-    if keep_below { (below, middle(b.lower, at)) } else { (b.count - below, middle(at, b.upper)) }
-}
-
-/// A bucket that reaches to infinity is only split where its lower end can be taken as 0.
-fn split_infinite(b: Bucket, at: f64, keep_below: bool) -> (f64, f64) {
-    if b.lower == f64::NEG_INFINITY {
-        if at >= 0.0 && b.upper > at && b.upper != f64::INFINITY {
-            return if keep_below {
-                (b.count * at / b.upper, (at + b.upper) / 2.0)
-            } else {
-                (b.count * (1.0 - at / b.upper), at / 2.0)
-            };
-        }
-        return (0.0, b.upper);
-    }
-    (0.0, b.lower)
-}
-
-/// How many observations of the bucket lie below `at`.
-fn below(b: Bucket, at: f64, positive: bool, linear: bool) -> f64 {
-    if at <= b.lower {
-        return 0.0;
-    }
-    if at >= b.upper {
-        return b.count;
-    }
-    let fraction = if linear {
-        (at - b.lower) / (b.upper - b.lower)
-    } else {
-        let (lower, upper, at) = (b.lower.abs().log2(), b.upper.abs().log2(), at.abs().log2());
-        if positive { (at - lower) / (upper - lower) } else { 1.0 - (at - upper) / (lower - upper) }
-    };
-    b.count * fraction
 }
 
 #[cfg(test)]
@@ -134,17 +146,29 @@ mod tests {
     use super::*;
     use storage_format::model::Span;
 
-    #[test]
-    fn trimming_splits_the_bucket() {
-        let mut h = Histogram {
+    fn histogram() -> Histogram {
+        Histogram {
             count: 6.0,
             sum: 12.0,
             positive_spans: vec![Span { offset: 1, length: 2 }],
             positive_counts: vec![2.0, 4.0],
             ..Histogram::default()
-        };
-        trim(&mut h, 2.0, true);
-        assert_eq!((h.count, h.positive_counts.as_slice()), (2.0, [2.0].as_slice()));
-        assert!((h.sum - (12.0 - 4.0 * 8.0_f64.sqrt())).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn trimming_splits_the_bucket_and_estimates_the_sum() {
+        let mut h = histogram();
+        trim(&mut h, 8.0_f64.sqrt(), true);
+        assert!((h.count - 4.0).abs() < 1e-12);
+        let expected = 2.0 * 2.0_f64.sqrt() + 2.0 * (2.0 * 8.0_f64.sqrt()).sqrt();
+        assert!((h.sum - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn trimming_nothing_changes_nothing() {
+        let mut h = histogram();
+        trim(&mut h, 4.0, true);
+        assert_eq!((h.count, h.sum), (6.0, 12.0));
     }
 }

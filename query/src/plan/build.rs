@@ -5,8 +5,9 @@ use crate::QueryError;
 use crate::execute::select::Anchor;
 use crate::functions::extended::Extension;
 use crate::parse::{
-    At, DurationContext, DurationExpr, Expr, FunctionId, Span, UnaryOp, ValueType, VectorSelector,
+    At, BinaryOp, DurationContext, DurationExpr, Expr, FunctionId, Span, UnaryOp, ValueType, VectorSelector,
 };
+use std::cell::Cell;
 use storage_format::model::Timestamp;
 
 /// Resolves `expr` for a query at `times`. `subquery_step` (milliseconds) is for subqueries without one.
@@ -14,7 +15,7 @@ use storage_format::model::Timestamp;
 /// # Errors
 /// When a duration does not resolve.
 pub(crate) fn build(expr: &Expr, times: QueryTimes, subquery_step: i64) -> Result<Node, QueryError> {
-    let builder = Builder { times, subquery_step };
+    let builder = Builder { times, subquery_step, wants: Cell::default() };
     let built = builder.node(expr)?;
     Ok(built.wrapped())
 }
@@ -22,6 +23,16 @@ pub(crate) fn build(expr: &Expr, times: QueryTimes, subquery_step: i64) -> Resul
 struct Builder {
     times: QueryTimes,
     subquery_step: i64,
+    /// What of histograms the functions around ask for.
+    wants: Cell<Wants>,
+}
+
+/// What of a selector's histograms is asked for: only counts and sums, if a function around wants just these
+/// and none wants the buckets.
+#[derive(Clone, Copy, Default)]
+struct Wants {
+    stats: bool,
+    buckets: bool,
 }
 
 /// A node, whether it gives the same at every step, and whether marking that is worth it.
@@ -61,6 +72,16 @@ fn depends_on_step(id: FunctionId) -> bool {
 }
 
 impl Builder {
+    /// Builds something below a node that changes what is wanted.
+    fn within<T>(&self, change: impl FnOnce(&mut Wants), build: impl FnOnce() -> T) -> T {
+        let outer = self.wants.get();
+        let mut inner = outer;
+        change(&mut inner);
+        self.wants.set(inner);
+        let built = build();
+        self.wants.set(outer);
+        built
+    }
     fn duration(&self, d: &DurationExpr, allow_negative: bool) -> Result<i64, QueryError> {
         let context = DurationContext {
             step_ms: self.times.step,
@@ -83,7 +104,9 @@ impl Builder {
             _ => None,
         };
         let anchor = self.anchor(s.at, s.offset.as_ref())?;
-        Ok(Selector { matchers: s.matchers.clone(), anchor, extension })
+        let wants = self.wants.get();
+        let stats = wants.stats && !wants.buckets;
+        Ok(Selector { matchers: s.matchers.clone(), anchor, extension, stats })
     }
     fn node(&self, expr: &Expr) -> Result<Built, QueryError> {
         let (span, value_type) = (expr.span(), expr.value_type());
@@ -105,7 +128,7 @@ impl Builder {
                 done(Plan::Window(selector, range), fixed, false)
             }
             Expr::Subquery(s) => {
-                let built = self.node(&s.expr)?;
+                let built = self.within(|w| w.buckets = true, || self.node(&s.expr))?;
                 // Evaluated once, with respect to the subquery's own steps.
                 let wrap = built.invariant;
                 let input = Built { wrap, ..built }.wrapped();
@@ -127,7 +150,9 @@ impl Builder {
                 done(Plan::Negate(Box::new(inner.node)), inner.invariant, inner.wrap)
             }
             Expr::Binary(b) => {
-                let (lhs, rhs) = (self.node(&b.lhs)?, self.node(&b.rhs)?);
+                let trims = matches!(b.op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
+                let side = |e: &Expr| self.within(|w| w.buckets |= trims, || self.node(e));
+                let (lhs, rhs) = (side(&b.lhs)?, side(&b.rhs)?);
                 let invariant = lhs.invariant && rhs.invariant;
                 let keep = |built: Built| if invariant { built.node } else { built.wrapped() };
                 let plan = BinaryPlan {
@@ -178,8 +203,17 @@ impl Builder {
             let node = Node { plan: Plan::Number(number), span, value_type };
             return Ok(Built { node, invariant: true, wrap: false });
         }
-        let built: Vec<Built> =
-            args.iter().map(|a| self.node(a.unwrap_parens())).collect::<Result<_, _>>()?;
+        let asks = |w: &mut Wants| match id {
+            FunctionId::HistogramCount | FunctionId::HistogramSum | FunctionId::HistogramAvg => {
+                w.stats = true
+            }
+            FunctionId::HistogramQuantile
+            | FunctionId::HistogramQuantiles
+            | FunctionId::HistogramFraction => w.buckets = true,
+            _ => {}
+        };
+        let nodes = || args.iter().map(|a| self.node(a.unwrap_parens())).collect::<Result<Vec<_>, _>>();
+        let built = self.within(asks, nodes)?;
         let no_argument_means_now = args.is_empty() || depends_on_step(id);
         let invariant = !no_argument_means_now && built.iter().all(|b| b.invariant);
         let args = built.into_iter().map(|b| if invariant { b.node } else { b.wrapped() }).collect();

@@ -29,6 +29,8 @@ pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) anchor: Anchor,
     pub(crate) extension: Option<Extension>,
+    /// Whether of histograms only counts and sums are asked for.
+    pub(crate) stats: bool,
 }
 
 /// One aggregation.
