@@ -162,48 +162,62 @@ fn class_of(values: &[f64]) -> &'static str {
     }
 }
 
-/// The groups of `columns`, and nanoseconds a sample that encoding took.
-fn encode(columns: &[&Column], series: usize) -> (Vec<Vec<u8>>, f64) {
-    let started = Instant::now();
-    let mut groups = Vec::new();
-    for chunk in columns.chunks(series) {
-        let mut encoder = GroupEncoder::new();
-        for column in chunk {
-            encoder.push(&column.values);
-        }
-        groups.push(encoder.finish());
-    }
-    (groups, started.elapsed().as_secs_f64() * 1e9 / samples_of(columns) as f64)
+/// Nanoseconds this thread has run on a processor (Linux), so that other work counts less.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("scheduler statistics");
+    stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("nanoseconds on a processor")
 }
 
-/// Nanoseconds a sample that decoding of all groups takes.
-fn decode(columns: &[&Column], groups: &[Vec<u8>]) -> f64 {
-    let started = Instant::now();
+/// Nanoseconds a sample that `work` takes, over as many rounds as make a tenth of a second.
+fn time(samples: usize, mut work: impl FnMut()) -> f64 {
+    let started = busy();
+    let mut rounds = 0.0;
+    loop {
+        work();
+        rounds += 1.0;
+        let taken = busy() - started;
+        if taken > 1e8 {
+            return taken / rounds / samples as f64;
+        }
+    }
+}
+
+fn encode(columns: &[&Column], series: usize) -> Vec<Vec<u8>> {
+    let group = |chunk: &[&Column]| {
+        let mut encoder = GroupEncoder::new();
+        chunk.iter().for_each(|column| encoder.push(&column.values));
+        encoder.finish()
+    };
+    columns.chunks(series).map(group).collect()
+}
+
+fn decode(groups: &[Vec<u8>]) {
     let mut out = Vec::new();
     for bytes in groups {
         let group = Group::parse(bytes).expect("what was encoded");
         for i in 0..group.len() {
             out.clear();
             group.decode(i, &mut out).expect("what was encoded");
+            std::hint::black_box(&out);
         }
     }
-    started.elapsed().as_secs_f64() * 1e9 / samples_of(columns) as f64
 }
 
-/// Microseconds to parse a group and decode one series of it that is not constant.
+/// Microseconds to parse a group and decode one series of it that is not constant, the median.
 fn single(groups: &[Vec<u8>]) -> f64 {
-    let started = Instant::now();
-    let mut read = 0;
     let mut out = Vec::new();
+    let mut times: Vec<f64> = Vec::new();
     for bytes in groups {
+        let started = Instant::now();
         let group = Group::parse(bytes).expect("what was encoded");
         if let Some(i) = (0..group.len()).rev().find(|i| group.constant(*i).is_none()) {
             out.clear();
             group.decode(i, &mut out).expect("what was encoded");
-            read += 1;
+            times.push(started.elapsed().as_secs_f64() * 1e6);
         }
     }
-    started.elapsed().as_secs_f64() * 1e6 / f64::from(read.max(1))
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn samples_of(columns: &[&Column]) -> usize {
@@ -234,9 +248,7 @@ fn main() {
     let columns = simulate(&load(), instances, samples, step);
     let all: Vec<&Column> = columns.iter().collect();
     println!("{} series, {} samples, groups of {series}", all.len(), samples_of(&all));
-    let (groups, _) = encode(&all, series);
-    verify(&all, &groups, series);
-    drop(groups);
+    verify(&all, &encode(&all, series), series);
 
     let mut classes: BTreeMap<&str, Vec<&Column>> = BTreeMap::new();
     for column in &columns {
@@ -247,10 +259,12 @@ fn main() {
         "class               series  of samples  B/sample  share of all B/sample  encode ns  decode ns  single µs"
     );
     for (class, columns) in classes.into_iter().chain([("all", all)]) {
-        let (groups, encoding) = encode(&columns, series);
-        let decoding = decode(&columns, &groups);
+        let samples = samples_of(&columns);
+        let groups = encode(&columns, series);
+        let encoding = time(samples, || drop(std::hint::black_box(encode(&columns, series))));
+        let decoding = time(samples, || decode(&groups));
         let bytes = groups.iter().map(Vec::len).sum::<usize>() as f64;
-        let own = samples_of(&columns) as f64;
+        let own = samples as f64;
         println!(
             "{class:18} {:7} {:10.1}% {:9.4} {:22.4} {encoding:10.1} {decoding:10.2} {:10.1}",
             columns.len(),

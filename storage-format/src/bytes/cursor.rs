@@ -113,7 +113,17 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// Truncated, or malformed when it exceeds 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, FormatError> {
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+    fn long_varint(&mut self) -> Result<u64, FormatError> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
             let byte = self.u8()?;

@@ -23,6 +23,9 @@ pub const MAX_GROUP_SERIES: usize = 1 << 12;
 /// The most bytes of a compressed section before compression: what a reader allocates for at most.
 const MAX_INFLATED: usize = 1 << 25;
 
+/// In place of a width: the numbers are varints.
+const VARINTS: u8 = 9;
+
 /// What the values of a series are stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,7 +52,7 @@ struct Head {
     /// The predictor, or the kind of constant.
     detail: u8,
     exceptions: bool,
-    fixed: bool,
+    verbatim: bool,
     reference: bool,
 }
 
@@ -58,7 +61,7 @@ impl Head {
         self.kind as u8
             | self.detail << 2
             | u8::from(self.exceptions) << 4
-            | u8::from(self.fixed) << 5
+            | u8::from(self.verbatim) << 5
             | u8::from(!same_count) << 6
             | u8::from(self.reference) << 7
     }
@@ -66,8 +69,8 @@ impl Head {
     /// The head, and whether a count follows.
     fn of(byte: u8) -> (Self, bool) {
         let kind = [Kind::Constant, Kind::Decimal, Kind::Bits, Kind::Near][usize::from(byte & 3)];
-        let (exceptions, fixed, reference) = (byte & 16 != 0, byte & 32 != 0, byte & 128 != 0);
-        (Self { kind, detail: (byte >> 2) & 3, exceptions, fixed, reference }, byte & 64 != 0)
+        let (exceptions, verbatim, reference) = (byte & 16 != 0, byte & 32 != 0, byte & 128 != 0);
+        (Self { kind, detail: (byte >> 2) & 3, exceptions, verbatim, reference }, byte & 64 != 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Encoding of a group: plans every column, writes the group in both layouts, keeps the smaller.
 //!
 //! Where it sits: behind `GroupEncoder`. *Coded* columns go through the entropy coder with shared tables
-//! and can be read one by one. *Plain* columns are fixed-width integers that zstd compresses together,
+//! and can be read one by one. *Plain* columns are varints that zstd compresses together,
 //! which wins where the same runs of values come again and again; reading one inflates all.
 
 use super::column::{Column, Mapping};
@@ -9,14 +9,14 @@ use super::predict::{self, Predicted, Prediction, Predictor};
 use super::rans::{self, Counts};
 use super::reference::{self, Reference};
 use super::tables::Tables;
-use super::{ConstantKind, Head, Kind, MAX_INFLATED};
-use crate::bytes::{BitWriter, put_varint, put_varint_signed, squeeze};
+use super::{ConstantKind, Head, Kind, MAX_INFLATED, VARINTS};
+use crate::bytes::{BitWriter, bits_len, put_varint, put_varint_signed, squeeze, varint_len, width_of};
 use crate::model::is_stale;
 
 /// Below this many bytes zstd is not tried.
 const SQUEEZE_MIN: usize = 64;
 /// Plain columns must save this share, in percent, to be worth their slower access.
-const PLAIN_MUST_SAVE: usize = 8;
+const PLAIN_MUST_SAVE: usize = 20;
 
 /// A column on its way to bytes.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ fn plain(columns: &[Prepared]) -> Vec<u8> {
                 let from = sections.payload.len();
                 sections.lead(column, prediction);
                 if prediction.is_some() {
-                    put_fixed(&mut sections.payload, &numbers);
+                    put_verbatim(&mut sections.payload, &numbers, true);
                 }
                 let len = sections.payload.len() - from;
                 put_varint(&mut sections.directory, len as u64);
@@ -138,19 +138,33 @@ fn plain_prediction(column: &Column, numbers: &mut Vec<u64>) -> Prediction {
     prediction
 }
 
-/// Numbers in as many bytes each as the largest takes: the width, then little-endian.
-fn put_fixed(out: &mut Vec<u8>, numbers: &[u64]) {
-    let all = numbers.iter().fold(0, |all, n| all | n);
-    let width = crate::bytes::bits_len(crate::bytes::width_of(all) as usize);
+/// Appends numbers in as many bytes each as the largest takes, after that width, or as varints, after
+/// `VARINTS`, if that is shorter or asked for.
+fn put_verbatim(out: &mut Vec<u8>, numbers: &[u64], varints: bool) {
+    let width = fixed_width(numbers);
+    if varints || varint_bytes(numbers) < width * numbers.len() {
+        out.push(VARINTS);
+        numbers.iter().for_each(|n| put_varint(out, *n));
+        return;
+    }
     out.push(width as u8);
     for n in numbers {
         out.extend_from_slice(&n.to_le_bytes()[..width]);
     }
 }
 
-fn fixed_len(numbers: &[u64]) -> usize {
+fn fixed_width(numbers: &[u64]) -> usize {
     let all = numbers.iter().fold(0, |all, n| all | n);
-    1 + numbers.len() * crate::bytes::bits_len(crate::bytes::width_of(all) as usize)
+    bits_len(width_of(all) as usize)
+}
+
+fn varint_bytes(numbers: &[u64]) -> usize {
+    numbers.iter().map(|n| varint_len(*n)).sum()
+}
+
+/// Bytes that `put_verbatim` takes for `numbers`.
+fn verbatim_bytes(numbers: &[u64]) -> usize {
+    1 + varint_bytes(numbers).min(fixed_width(numbers) * numbers.len())
 }
 
 impl Sections {
@@ -165,7 +179,8 @@ impl Sections {
             ConstantKind::Bits
         };
         let detail = kind as u8;
-        let head = Head { kind: Kind::Constant, detail, exceptions: false, fixed: false, reference: false };
+        let head =
+            Head { kind: Kind::Constant, detail, exceptions: false, verbatim: false, reference: false };
         self.put_head(count, head);
         match kind {
             ConstantKind::AsBefore => {}
@@ -190,7 +205,7 @@ impl Sections {
         column: &Column,
         distance: Option<usize>,
         predictor: Option<Predictor>,
-        fixed: bool,
+        verbatim: bool,
     ) {
         let kind = match column.mapping {
             Mapping::Decimal(_) => Kind::Decimal,
@@ -199,7 +214,7 @@ impl Sections {
         };
         let detail = predictor.map_or(0, |p| p as u8);
         let exceptions = !column.exceptions.is_empty();
-        self.put_head(count, Head { kind, detail, exceptions, fixed, reference: distance.is_some() });
+        self.put_head(count, Head { kind, detail, exceptions, verbatim, reference: distance.is_some() });
         if let Some(distance) = distance {
             put_varint(&mut self.directory, distance as u64);
         }
@@ -248,7 +263,7 @@ impl Sections {
         let numbers = predicted.map_or(&[][..], |p| &p.numbers);
         let coded = table.filter(|(_, _, bits)| {
             let extra = predicted.map_or(0, |p| rans::extra_bits(&p.counts)) as f64;
-            (bits + extra) / 8.0 + 5.0 < fixed_len(numbers) as f64
+            (bits + extra) / 8.0 + 5.0 < verbatim_bytes(numbers) as f64
         });
         self.head(count, column, distance, prediction.map(|p| p.predictor), coded.is_none());
         let from = self.payload.len();
@@ -258,7 +273,7 @@ impl Sections {
                 put_varint(&mut self.directory, id as u64);
                 rans::encode(numbers, table, &mut self.payload);
             }
-            None if prediction.is_some() => put_fixed(&mut self.payload, numbers),
+            None if prediction.is_some() => put_verbatim(&mut self.payload, numbers, false),
             None => {}
         }
         let len = self.payload.len() - from;

@@ -8,7 +8,7 @@ use super::predict::{Prediction, Predictor};
 use super::rans::{Decoder, Table};
 use super::reference::MAX_HOPS;
 use super::tables::MAX_TABLES;
-use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_INFLATED, WHAT};
+use super::{ConstantKind, Head, Kind, MAX_GROUP_SERIES, MAX_INFLATED, VARINTS, WHAT};
 use crate::bytes::{BitReader, Cursor, inflate};
 use crate::chunk::MAX_SAMPLES;
 use crate::error::FormatError;
@@ -215,7 +215,7 @@ impl<'a> Group<'a> {
                     let decoder = decoder.get_or_init(|| Decoder::new(table));
                     decoder.decode(cursor.rest(), numbers, out)?;
                 }
-                None => read_fixed(&mut cursor, numbers, out)?,
+                None => read_verbatim(&mut cursor, numbers, out)?,
             }
             undo(&prediction, &mut out[start..]);
         }
@@ -316,7 +316,7 @@ fn read_varying(
         }
     }
     let table = match tables.checked_sub(1) {
-        _ if head.fixed => None,
+        _ if head.verbatim => None,
         Some(last) => Some(cursor.varint_up_to(last)? as u8),
         None => return Err(cursor.malformed()),
     };
@@ -362,8 +362,15 @@ fn insert_exceptions(aside: &[Aside], start: usize, out: &mut Vec<f64>) {
     }
 }
 
-fn read_fixed(cursor: &mut Cursor<'_>, numbers: usize, out: &mut Vec<f64>) -> Result<(), FormatError> {
-    let width = usize::from(cursor.u8()?);
+fn read_verbatim(cursor: &mut Cursor<'_>, numbers: usize, out: &mut Vec<f64>) -> Result<(), FormatError> {
+    let width = cursor.u8()?;
+    if width == VARINTS {
+        for _ in 0..numbers {
+            out.push(f64::from_bits(cursor.varint()?));
+        }
+        return Ok(());
+    }
+    let width = usize::from(width);
     if width > 8 {
         return Err(cursor.malformed());
     }
