@@ -4,6 +4,7 @@
 //! underscores), default. The parsed flags are the server's configuration, handed around as they are.
 
 use crate::observe::log::Level;
+use crate::otlp_flags::OtlpFlags;
 use crate::wire::time_text;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::WalSync;
@@ -136,6 +137,10 @@ pub struct Flags {
     /// Form of the log on standard error.
     #[arg(long = "log.format", env = "MARIGRAM_LOG_FORMAT", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
+
+    /// OTLP.
+    #[command(flatten)]
+    pub otlp: OtlpFlags,
 
     /// All flags as text, for the status page.
     #[arg(skip)]

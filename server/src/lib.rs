@@ -2,7 +2,7 @@
 //!
 //! Where it sits: on top of all rooms; the only one that is asynchronous and the only one that knows HTTP.
 //! `router` shows the whole API, `api` holds one file per endpoint family, `params` reads requests, `error`
-//! turns errors into answers, `wire` writes results, `net` accepts connections, `observe` counts and logs,
+//! turns errors into answers, `wire` writes results, `net` accepts connections, `otlp_grpc` those of OTLP senders, `observe` counts and logs,
 //! `state` is what they share, and `serve` starts and stops it all.
 
 pub mod api;
@@ -10,6 +10,8 @@ pub mod error;
 pub mod flags;
 pub mod net;
 pub mod observe;
+pub mod otlp_flags;
+pub mod otlp_grpc;
 pub mod params;
 pub mod router;
 pub mod serve;

@@ -1,7 +1,8 @@
 //! The whole API on one screen: which path and method is answered by whom.
 
 use crate::api::{
-    admin, around, cardinality, empty, federate, labels, language, management, metadata, query, status, write,
+    admin, around, cardinality, empty, federate, labels, language, management, metadata, otlp, query, status,
+    write,
 };
 use crate::error::{ApiError, ErrorType};
 use crate::state::App;
@@ -18,6 +19,7 @@ pub fn router(app: Arc<App>) -> Router {
     let routes = Router::new()
         .nest("/api/v1", api(&app))
         .route("/federate", get(federate::federate))
+        .merge(otlp_routes())
         .route_layer(from_fn_with_state(with(), around::only_when_ready))
         .merge(lifecycle().route_layer(from_fn_with_state(with(), management::only_when_enabled)))
         .merge(always());
@@ -30,6 +32,25 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(with(), around::around))
         .with_state(app)
+}
+
+/// The router of the address for OTLP over HTTP.
+pub fn otlp_router(app: Arc<App>) -> Router {
+    let with = || Arc::clone(&app);
+    otlp_routes()
+        .route("/api/v1/otlp/v1/metrics", post(otlp::export))
+        .route_layer(from_fn_with_state(with(), around::only_when_ready))
+        .fallback(not_found)
+        .layer(from_fn_with_state(with(), around::around))
+        .with_state(app)
+}
+
+/// Where senders expect OTLP: the specification's path, and those of servers they may come from.
+fn otlp_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/metrics", post(otlp::export))
+        .route("/otlp/v1/metrics", post(otlp::export))
+        .route("/opentelemetry/v1/metrics", post(otlp::export))
 }
 
 /// `/api/v1`, once the storage engine is open.
@@ -52,6 +73,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/series", get_or_post(labels::series))
         .route("/metadata", get(metadata::metadata))
         .route("/write", post(write::remote_write))
+        .route("/otlp/v1/metrics", post(otlp::export))
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/flags", get(status::flags))

@@ -4,7 +4,9 @@
 use crate::flags::{FEATURES, Flags, LogFormat};
 use crate::net::{Listener, Stop};
 use crate::observe::{log, self_scrape};
-use crate::router::router;
+use crate::otlp_flags::OtlpFlags;
+use crate::otlp_grpc::GrpcListener;
+use crate::router::{otlp_router, router};
 use crate::state::App;
 use engine::Engine;
 use std::io::{self, Write as _};
@@ -44,6 +46,7 @@ async fn serve(flags: Flags) -> Result<(), String> {
         addresses.push(listener.local_addr().map_err(|e| cannot_listen(address, &e))?.to_string());
         servers.spawn(listener.serve(router(Arc::clone(&app)), app.stop.clone()));
     }
+    listen_for_otlp(&app, &connections, &mut servers).await?;
     let opened = open(&app).await;
     if let Ok(true) = opened {
         banner(&app.flags, &addresses);
@@ -58,6 +61,41 @@ async fn serve(flags: Flags) -> Result<(), String> {
     while servers.join_next().await.is_some() {}
     opened?;
     close(&app).await
+}
+
+/// OTLP has addresses of its own. A default one that is taken, by a collector perhaps, is no reason not to
+/// start; one that was asked for is.
+async fn listen_for_otlp(
+    app: &Arc<App>,
+    connections: &Arc<Semaphore>,
+    servers: &mut JoinSet<()>,
+) -> Result<(), String> {
+    let flags = &app.flags.otlp;
+    let address = flags.grpc_listen_address.as_str();
+    if !address.is_empty() {
+        match GrpcListener::bind(address, Arc::clone(connections)).await {
+            Ok(listener) => drop(servers.spawn(listener.serve(Arc::clone(app)))),
+            Err(error) => otlp_is_off(address, OtlpFlags::GRPC, &error)?,
+        }
+    }
+    let address = flags.http_listen_address.as_str();
+    if !address.is_empty() {
+        match Listener::bind(address, Arc::clone(connections), app.limits.clone()).await {
+            Ok(listener) => {
+                drop(servers.spawn(listener.serve(otlp_router(Arc::clone(app)), app.stop.clone())))
+            }
+            Err(error) => otlp_is_off(address, OtlpFlags::HTTP, &error)?,
+        }
+    }
+    Ok(())
+}
+
+fn otlp_is_off(address: &str, default: &str, error: &io::Error) -> Result<(), String> {
+    if address != default {
+        return Err(format!("cannot listen on {address} for OTLP: {error}"));
+    }
+    log::warn("OTLP is not received on an address", &[("address", &address), ("err", error)]);
+    Ok(())
 }
 
 /// Opens the storage engine; false when the server was stopped before that was done.

@@ -58,6 +58,8 @@ pub struct Storage {
     pub engine: Arc<Engine>,
     /// Decodes remote write.
     pub receiver: Arc<Receiver>,
+    /// Decodes OTLP.
+    pub otlp: Arc<ingest::otlp::Receiver>,
 }
 
 impl App {
@@ -101,7 +103,10 @@ impl App {
     /// Hands over the opened storage engine; from now on the server is ready. A second one is ignored.
     pub fn set_engine(&self, engine: Arc<Engine>) {
         let receiver = Arc::new(Receiver::new(Arc::clone(&engine), ingest::Limits::REMOTE_WRITE));
-        let _ = self.storage.set(Storage { engine, receiver });
+        let type_and_unit = self.flags.has_feature("type-and-unit-labels");
+        let config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), type_and_unit);
+        let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, ingest::Limits::OTLP);
+        let _ = self.storage.set(Storage { engine, receiver, otlp: Arc::new(otlp) });
     }
     /// The storage engine.
     ///

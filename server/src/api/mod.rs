@@ -9,6 +9,7 @@ pub mod labels;
 pub mod language;
 pub mod management;
 pub mod metadata;
+pub mod otlp;
 pub mod query;
 pub mod status;
 pub mod write;

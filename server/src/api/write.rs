@@ -10,6 +10,7 @@ use crate::state::App;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use engine::Ticket;
 use hyper::{HeaderMap, StatusCode, header};
 use ingest::remote_write::{Receipt, RequestInfo, Version, negotiate};
 use std::sync::Arc;
@@ -55,16 +56,24 @@ async fn receive(app: &Arc<App>, headers: HeaderMap, body: Body) -> Result<Recei
         ErrorType::Timeout => overloaded(app),
         _ => error,
     })?;
-    let (sender, durable) = oneshot::channel();
-    // The sender only fails when this request was given up; then nobody waits for the answer.
-    std::mem::take(&mut receipt.ticket).notify(move |outcome| drop(sender.send(outcome)));
-    match durable.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(error.into()),
-        Err(_) => return Err(ApiError::overloaded("the write was given up before it was durable")),
-    }
+    durable(std::mem::take(&mut receipt.ticket)).await?;
     app.metrics.writes.count(&receipt);
     Ok(receipt)
+}
+
+/// Waits until the engine has made a write durable.
+///
+/// # Errors
+/// When it could not: nothing may be acknowledged.
+pub async fn durable(ticket: Ticket) -> Result<(), ApiError> {
+    let (sender, durable) = oneshot::channel();
+    // The sender only fails when this request was given up; then nobody waits for the answer.
+    ticket.notify(move |outcome| drop(sender.send(outcome)));
+    match durable.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ApiError::overloaded(error.to_string())),
+        Err(_) => Err(ApiError::overloaded("the write was given up before it was durable")),
+    }
 }
 
 fn info(headers: &HeaderMap) -> RequestInfo<'_> {
@@ -73,8 +82,11 @@ fn info(headers: &HeaderMap) -> RequestInfo<'_> {
     RequestInfo { content_type: text(header::CONTENT_TYPE), content_encoding: text(header::CONTENT_ENCODING) }
 }
 
-/// Waits for memory to hold the request in.
-async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit, ApiError> {
+/// Waits for memory to hold a request of `length` compressed bytes in.
+///
+/// # Errors
+/// When none came free in time.
+pub async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit, ApiError> {
     // A body of unknown length is taken for a large one.
     let length = length.unwrap_or(BODY_BYTES_MAX as u64 / EXPANSION);
     let all = u64::from(app.flags.max_inflight_write_mib) * 1024;
@@ -87,7 +99,9 @@ async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit, Ap
     }
 }
 
-fn overloaded(app: &App) -> ApiError {
+/// Too much is under way.
+#[must_use]
+pub fn overloaded(app: &App) -> ApiError {
     app.metrics.writes.refused.fetch_add(1, Ordering::Relaxed);
     ApiError::overloaded("too many writes under way, retry later")
 }

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub queries: AtomicU64,
     /// Remote write.
     pub writes: WriteMetrics,
+    /// OTLP.
+    pub otlp: OtlpMetrics,
     query_slices: [Summary; 4],
 }
 
@@ -70,6 +72,7 @@ impl Metrics {
         let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
         families.counter("marigram_panics_total", "Requests that ended in a panic.", count(&self.panics));
         self.writes.collect(&mut families);
+        self.otlp.collect(&mut families);
         if let Some(engine) = engine {
             collect_engine(&mut families, &engine.stats());
         }
@@ -144,6 +147,27 @@ impl WriteMetrics {
             "Write requests answered 503 because too much was under way.",
             self.refused.load(Ordering::Relaxed),
         );
+    }
+}
+
+/// What happened to OTLP exports.
+#[derive(Debug, Default)]
+pub struct OtlpMetrics {
+    points: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl OtlpMetrics {
+    /// Counts a request that is durable.
+    pub fn count(&self, receipt: &ingest::otlp::Receipt) {
+        self.points.fetch_add(receipt.points.saturating_sub(receipt.rejected), Ordering::Relaxed);
+        self.rejected.fetch_add(receipt.rejected, Ordering::Relaxed);
+    }
+    fn collect(&self, families: &mut Families) {
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        families.counter("marigram_otlp_data_points_total", "OTLP data points stored.", count(&self.points));
+        let rejected = count(&self.rejected);
+        families.counter("marigram_otlp_rejected_total", "OTLP data points not stored.", rejected);
     }
 }
 

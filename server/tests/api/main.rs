@@ -3,6 +3,7 @@
 mod answers;
 mod network;
 mod operations;
+mod otlp;
 mod parameters;
 mod results;
 mod support;
