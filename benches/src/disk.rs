@@ -43,11 +43,7 @@ pub fn measure(server: &Server, limit: Duration) -> Result<Sizes, String> {
             ask(&mut api, "GET", "/internal/force_flush")?;
             ask(&mut api, "GET", "/internal/force_merge")?;
             await_stable(&data, limit);
-            Ok(walk(&data, &|path| match part(path, &data) {
-                "data" => Which::Data,
-                "indexdb" | "metadata" => Which::Index,
-                _ => Which::Other,
-            }))
+            Ok(walk(&data, &victoria))
         }
         Kind::Marigram => {
             ask(&mut api, "POST", "/api/v1/admin/tsdb/flush")?;
@@ -90,6 +86,20 @@ fn prometheus(api: &mut Api, data: &Path) -> Result<Sizes, String> {
     Ok(sizes)
 }
 
+/// Its caches, saved by a clean stop, can be made again and count as a log.
+fn victoria(path: &Path) -> Which {
+    let is = |part: &str| path.components().any(|c| c.as_os_str() == part);
+    if is("cache") {
+        Which::Log
+    } else if is("indexdb") || is("metadata") {
+        Which::Index
+    } else if is("small") || is("big") {
+        Which::Data
+    } else {
+        Which::Other
+    }
+}
+
 fn marigram(path: &Path) -> Which {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let is = |part: &str| path.components().any(|c| c.as_os_str() == part) || name.contains(part);
@@ -108,14 +118,6 @@ fn ask(api: &mut Api, method: &str, path: &str) -> Result<String, String> {
     let answer = if method == "POST" { api.post(path) } else { api.get(path) };
     let answer = answer.map_err(|e| format!("{path}: {e}"))?;
     if answer.is_success() { Ok(answer.text()) } else { Err(format!("{path}: {}", answer.text())) }
-}
-
-fn part<'a>(path: &'a Path, root: &Path) -> &'a str {
-    path.strip_prefix(root)
-        .ok()
-        .and_then(|p| p.components().next())
-        .and_then(|c| c.as_os_str().to_str())
-        .unwrap_or_default()
 }
 
 /// Waits until the folder's size has not changed for three seconds, at most for `limit`.

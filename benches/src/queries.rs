@@ -217,8 +217,8 @@ pub fn check(timed: &mut [Timed], reference: &[Timed]) {
     }
 }
 
-/// How many samples of each step in `[from, to)` the server has, counted by queries of at most 40 steps.
-/// A series has one sample a step, so the samples of a step are the series that have one in it.
+/// How many samples of the steps in `[from, to)` the server has, asked in pieces that every server's limits
+/// allow. A series has one sample a step, so the samples of a step are the series that have one in it.
 ///
 /// # Errors
 /// With the server's refusal.
@@ -232,8 +232,9 @@ pub fn count_samples(
     let extra: &[(&str, &str)] =
         if server.kind() == Kind::VictoriaMetrics { &[("nocache", "1")] } else { &[] };
     let mut total = 0.0;
-    for chunk in (from..to).step_by(40) {
-        let last = (chunk + 40).min(to) - 1;
+    let stride = (3_000_000 / (plan.instances * 1_000)).max(1);
+    for chunk in (from..to).step_by(stride) {
+        let last = (chunk + stride).min(to) - 1;
         let text = r#"count(last_over_time({__name__!=""}[15s]))"#;
         let query = Query::range(text, plan.step_end(chunk), plan.step_end(last), 15_000);
         let response = api.ask_raw(&query, extra).map_err(|e| e.to_string())?;

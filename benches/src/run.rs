@@ -96,7 +96,8 @@ fn version(server: &Server) -> String {
     if server.kind() == Kind::VictoriaMetrics {
         let metrics = server.api().get("/metrics").map(|r| r.text()).unwrap_or_default();
         let line = metrics.lines().find(|l| l.starts_with("vm_app_version"));
-        return line.unwrap_or("unknown").to_owned();
+        let version = line.and_then(|l| l.split('"').nth(1)).filter(|v| !v.is_empty());
+        return version.unwrap_or("(the build does not say its version)").to_owned();
     }
     let info = server.api().data("/api/v1/status/buildinfo").unwrap_or_default();
     info["version"].as_str().unwrap_or("unknown").to_owned()
