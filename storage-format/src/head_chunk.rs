@@ -90,8 +90,8 @@ impl Default for SampleBytes {
 fn scaled(value: f64, scale: u8) -> Option<i64> {
     let power = POWERS[usize::from(scale)];
     let m = (value * power).round_ties_even();
-    // The comparison of bits refuses -0.0 and NaN.
-    (m.abs() < EXACT && (m / power).to_bits() == value.to_bits()).then_some(m as i64)
+    // The integer has no -0.0, so going through it refuses that value; NaN fails the first comparison.
+    (m.abs() < EXACT && (m as i64 as f64 / power).to_bits() == value.to_bits()).then_some(m as i64)
 }
 
 fn scale_for(value: f64, from: u8) -> u8 {
@@ -334,6 +334,13 @@ mod tests {
         let cents: Vec<_> =
             (0..100).map(|i| (1_700_000_000_000 + i * 15_000, 5, 12345.67 + i as f64 * 0.25)).collect();
         assert!(check(&cents) < 360);
+    }
+
+    #[test]
+    fn negative_zero_among_scaled_values_keeps_its_sign() {
+        for before in [1.5, 1.0, -0.25, 0.0] {
+            check(&[(1, 0, before), (2, 0, -0.0), (3, 0, before)]);
+        }
     }
 
     #[test]
