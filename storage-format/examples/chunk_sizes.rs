@@ -182,9 +182,9 @@ fn time(samples: usize, mut work: impl FnMut()) -> f64 {
     }
 }
 
-fn encode(columns: &[&Column], series: usize) -> Vec<Vec<u8>> {
+fn encode(columns: &[&Column], series: usize, coded: bool) -> Vec<Vec<u8>> {
     let group = |chunk: &[&Column]| {
-        let mut encoder = GroupEncoder::new();
+        let mut encoder = if coded { GroupEncoder::coded() } else { GroupEncoder::new() };
         chunk.iter().for_each(|column| encoder.push(&column.values));
         encoder.finish()
     };
@@ -248,7 +248,7 @@ fn main() {
     let columns = simulate(&load(), instances, samples, step);
     let all: Vec<&Column> = columns.iter().collect();
     println!("{} series, {} samples, groups of {series}", all.len(), samples_of(&all));
-    verify(&all, &encode(&all, series), series);
+    verify(&all, &encode(&all, series, false), series);
 
     let mut classes: BTreeMap<&str, Vec<&Column>> = BTreeMap::new();
     for column in &columns {
@@ -258,10 +258,11 @@ fn main() {
     println!(
         "class               series  of samples  B/sample  share of all B/sample  encode ns  decode ns  single µs"
     );
-    for (class, columns) in classes.into_iter().chain([("all", all)]) {
+    for (class, columns) in classes.into_iter().chain([("all", all.clone()), ("all, coded", all)]) {
+        let coded = class == "all, coded";
         let samples = samples_of(&columns);
-        let groups = encode(&columns, series);
-        let encoding = time(samples, || drop(std::hint::black_box(encode(&columns, series))));
+        let groups = encode(&columns, series, coded);
+        let encoding = time(samples, || drop(std::hint::black_box(encode(&columns, series, coded))));
         let decoding = time(samples, || decode(&groups));
         let bytes = groups.iter().map(Vec::len).sum::<usize>() as f64;
         let own = samples as f64;

@@ -78,6 +78,7 @@ impl Head {
 #[derive(Debug, Default)]
 pub struct GroupEncoder {
     columns: Vec<Prepared>,
+    coded_only: bool,
 }
 
 impl GroupEncoder {
@@ -85,6 +86,12 @@ impl GroupEncoder {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+    /// An empty group that can always be read series by series, even where inflating all of them at once
+    /// would take less space.
+    #[must_use]
+    pub fn coded() -> Self {
+        Self { coded_only: true, ..Self::default() }
     }
     /// Series pushed so far.
     #[must_use]
@@ -107,7 +114,7 @@ impl GroupEncoder {
     /// The encoded group; the encoder is empty again.
     #[must_use]
     pub fn finish(&mut self) -> Vec<u8> {
-        let out = encode::encode(&self.columns);
+        let out = encode::encode(&self.columns, self.coded_only);
         self.columns.clear();
         out
     }

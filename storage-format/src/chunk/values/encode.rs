@@ -50,8 +50,11 @@ struct Sections {
 }
 
 /// The encoded group of `columns`.
-pub(super) fn encode(columns: &[Prepared]) -> Vec<u8> {
+pub(super) fn encode(columns: &[Prepared], coded_only: bool) -> Vec<u8> {
     let coded = coded(columns);
+    if coded_only {
+        return coded;
+    }
     let varying = columns.iter().any(|c| matches!(c, Prepared::Varying { .. }));
     if varying && coded.len() > 4 * SQUEEZE_MIN {
         let plain = plain(columns);

@@ -20,9 +20,12 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub struct Group<'a> {
     series: Vec<Entry>,
-    tables: Vec<(Table, OnceLock<Decoder>)>,
+    tables: Vec<SharedTable>,
     payload: Payload<'a>,
 }
+
+/// A table, and its decoder once it was needed.
+type SharedTable = (Table, OnceLock<Box<Decoder>>);
 
 /// A series in the directory.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +215,7 @@ impl<'a> Group<'a> {
             out.resize(start + integers - numbers, 0.0);
             match table.and_then(|id| self.tables.get(usize::from(id))) {
                 Some((table, decoder)) => {
-                    let decoder = decoder.get_or_init(|| Decoder::new(table));
+                    let decoder = decoder.get_or_init(|| Box::new(Decoder::new(table)));
                     decoder.decode(cursor.rest(), numbers, out)?;
                 }
                 None => read_verbatim(&mut cursor, numbers, out)?,
@@ -227,7 +230,7 @@ impl<'a> Group<'a> {
     }
 }
 
-fn read_tables(bytes: &[u8]) -> Result<Vec<(Table, OnceLock<Decoder>)>, FormatError> {
+fn read_tables(bytes: &[u8]) -> Result<Vec<SharedTable>, FormatError> {
     let mut cursor = Cursor::new(WHAT, bytes);
     if bytes.is_empty() {
         return Ok(Vec::new());
