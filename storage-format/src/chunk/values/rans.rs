@@ -197,8 +197,6 @@ pub(super) fn encode(numbers: &[u64], table: &Table, out: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, Default)]
 struct Symbol {
     base: u64,
-    frequency: u16,
-    start: u16,
     extra: u32,
 }
 
@@ -206,6 +204,8 @@ struct Symbol {
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
     tokens: Box<[u8; SCALE as usize]>,
+    /// For each slot its token's frequency, and above 16 bits its place among the slots of the token.
+    steps: Box<[u32; SCALE as usize]>,
     symbols: [Symbol; TOKENS.next_power_of_two()],
     only: Option<usize>,
 }
@@ -213,21 +213,27 @@ pub(super) struct Decoder {
 impl Decoder {
     pub(super) fn new(table: &Table) -> Self {
         let mut tokens = Box::new([0; SCALE as usize]);
+        let mut steps = Box::new([0; SCALE as usize]);
         let mut symbols = [Symbol::default(); TOKENS.next_power_of_two()];
         let mut only = None;
         let mut at = 0;
         for (token, f) in table.frequencies.iter().copied().enumerate() {
             let end = at + usize::from(f);
             tokens[at..end].fill(token as u8);
+            let mut place = u32::from(f);
+            for step in &mut steps[at..end] {
+                *step = place;
+                place += 1 << 16;
+            }
             let extra = extra_of(token);
             let base = if token < DIRECT { token as u64 } else { 1 << extra };
-            symbols[token] = Symbol { base, frequency: f, start: at as u16, extra };
+            symbols[token] = Symbol { base, extra };
             if u32::from(f) == SCALE {
                 only = Some(token);
             }
             at = end;
         }
-        Self { tokens, symbols, only }
+        Self { tokens, steps, symbols, only }
     }
 
     /// Appends the `count` numbers of a stream to `out`, as the bits of floats, to be mapped in place.
@@ -244,28 +250,28 @@ impl Decoder {
         }
         let (words, state) =
             stream.split_last_chunk::<4>().ok_or_else(|| FormatError::truncated(WHAT, stream.len()))?;
-        let mut words = words;
+        let mut at = words.len();
         let mut state = u32::from_le_bytes(*state);
         out.extend((0..count).map(|_| {
             let slot = state & (SCALE - 1);
             let symbol =
                 &self.symbols[usize::from(self.tokens[slot as usize]) & (TOKENS.next_power_of_two() - 1)];
-            state = u32::from(symbol.frequency)
-                .wrapping_mul(state >> SCALE_BITS)
-                .wrapping_add(slot)
-                .wrapping_sub(u32::from(symbol.start));
-            if state < LOWEST {
-                let (rest, word) = words.split_last_chunk::<2>().unwrap_or((&[], &[0, 0]));
-                words = rest;
-                state = state << 16 | u32::from(u16::from_le_bytes(*word));
-            }
+            let step = self.steps[slot as usize];
+            state = (step & 0xffff).wrapping_mul(state >> SCALE_BITS).wrapping_add(step >> 16);
+            // Whether a word is due is a coin toss, so both outcomes are computed.
+            let word =
+                words.get(at.wrapping_sub(2)..at).map_or(0, |w| u32::from(w[0]) | u32::from(w[1]) << 8);
+            let due = state < LOWEST;
+            let refilled = state << 16 | word;
+            state = if due { refilled } else { state };
+            at = at.saturating_sub(2 * usize::from(due));
             f64::from_bits(symbol.base | bits.get(symbol.extra))
         }));
         // A damaged stream ends in another state than encoding began with, all but certainly.
         if state != LOWEST {
-            return Err(FormatError::malformed(WHAT, words.len()));
+            return Err(FormatError::malformed(WHAT, at));
         }
-        end_of(&bits, words.len())
+        end_of(&bits, at)
     }
 }
 
