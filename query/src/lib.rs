@@ -19,5 +19,6 @@ mod value;
 
 pub use engine::QueryEngine;
 pub use error::{ErrorKind, QueryError};
+pub use histogram::{Bucket, all_buckets};
 pub use options::{CancelToken, EngineOptions, Features, QueryParams};
 pub use value::{MatrixSeries, Point, QueryResult, QueryStats, Value, VectorSample};

@@ -79,6 +79,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/status/flags", get(status::flags))
         .route("/status/config", get(status::config))
         .route("/status/tsdb", get(cardinality::tsdb))
+        .route("/status/tsdb/blocks", get(cardinality::blocks))
         .route("/features", get(status::features))
         .route("/targets", get(empty::targets))
         .route("/targets/metadata", get(empty::list))

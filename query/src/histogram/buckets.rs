@@ -5,12 +5,17 @@ use storage_format::model::{Histogram, Span};
 
 /// One bucket as an interval of observed values.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bucket {
-    pub(crate) lower: f64,
-    pub(crate) upper: f64,
-    pub(crate) count: f64,
-    pub(crate) lower_inclusive: bool,
-    pub(crate) upper_inclusive: bool,
+pub struct Bucket {
+    /// Lower bound.
+    pub lower: f64,
+    /// Upper bound.
+    pub upper: f64,
+    /// Observations.
+    pub count: f64,
+    /// Whether the lower bound belongs to it.
+    pub lower_inclusive: bool,
+    /// Whether the upper bound belongs to it.
+    pub upper_inclusive: bool,
 }
 
 /// Which half of the number line.
@@ -132,7 +137,8 @@ pub(crate) fn zero_bucket(h: &Histogram) -> Bucket {
 
 /// All buckets from the lowest values to the highest, the zero bucket among them if it is populated.
 /// Regular buckets that reach into the zero bucket are cut at its border.
-pub(crate) fn all_buckets(h: &Histogram) -> Vec<Bucket> {
+#[must_use]
+pub fn all_buckets(h: &Histogram) -> Vec<Bucket> {
     let threshold = h.zero_threshold;
     let cut = move |mut b: Bucket| {
         if b.upper < 0.0 && b.upper > -threshold {

@@ -17,6 +17,7 @@ mod trim;
 
 pub(crate) use algebra::{divide, equal, multiply, size_in_samples};
 pub(crate) use buckets::compact;
+pub use buckets::{Bucket, all_buckets};
 pub(crate) use hints::tell_hints;
 pub(crate) use reset::detect_reset;
 pub(crate) use sum::{HistogramSum, Merge, MixedSchemas};

@@ -1,7 +1,7 @@
 //! `status/tsdb`: what the series are made of, so that one finds the label that has too many values.
 //!
-//! Counted by walking the series of the head; kept for half a minute, as the walk costs seconds when there
-//! are millions of them.
+//! Counted by walking the label pairs of the head; kept for half a minute, as the walk is long when there are
+//! millions of them.
 
 use super::success;
 use crate::error::ApiError;
@@ -11,10 +11,10 @@ use crate::wire::json::Json;
 use axum::extract::State;
 use axum::response::Response;
 use engine::Engine;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use storage_format::model::{METRIC_NAME, TimeRange};
+use storage_format::model::METRIC_NAME;
 
 /// How long a report is kept.
 const KEPT: Duration = Duration::from_secs(30);
@@ -24,8 +24,8 @@ const ROWS_MAX: usize = 10_000;
 /// Counts of one moment. The lists are descending by count.
 #[derive(Debug, Default)]
 pub struct Cardinality {
-    series: usize,
-    label_pairs: usize,
+    series: u64,
+    label_pairs: u64,
     /// First and last time in the head, milliseconds since the epoch.
     times: Option<(i64, i64)>,
     series_by_metric: Vec<(String, u64)>,
@@ -53,7 +53,7 @@ pub async fn tsdb(State(app): State<Arc<App>>, params: Params) -> Result<Respons
             let _ = made;
             return Ok(Arc::clone(report));
         }
-        let report = Arc::new(count(&engine)?);
+        let report = Arc::new(count(&engine));
         *kept = Some((Instant::now(), Arc::clone(&report)));
         Ok(report)
     });
@@ -61,46 +61,43 @@ pub async fn tsdb(State(app): State<Arc<App>>, params: Params) -> Result<Respons
     Ok(success(|json| write(json, &report, limit)))
 }
 
-fn count(engine: &Engine) -> Result<Cardinality, ApiError> {
-    let times = engine.stats().head_range;
-    let range = times.map_or(TimeRange::ALL, |(min, max)| TimeRange::closed(min, max));
-    let series = engine.snapshot().select(&[], range)?;
-    let mut by_metric: HashMap<&str, u64> = HashMap::new();
-    let mut by_pair: HashMap<(&str, &str), u64> = HashMap::new();
-    let mut bytes: HashMap<&str, u64> = HashMap::new();
-    for labels in series.iter().map(|s| s.labels()) {
-        *by_metric.entry(labels.get(METRIC_NAME).unwrap_or("")).or_default() += 1;
-        for (name, value) in labels {
-            *by_pair.entry((name, value)).or_default() += 1;
-            *bytes.entry(name).or_default() += value.len() as u64;
+fn count(engine: &Engine) -> Cardinality {
+    let stats = engine.stats();
+    let mut by_name: HashMap<String, HashMap<String, u64>> = HashMap::new();
+    engine.visit_cardinality(&mut |name, value, series| {
+        // A pair is told once for each shard that holds it; only the first time costs allocations.
+        let values = match by_name.get_mut(name) {
+            Some(values) => values,
+            None => by_name.entry(name.to_owned()).or_default(),
+        };
+        match values.get_mut(value) {
+            Some(count) => *count += series,
+            None => drop(values.insert(value.to_owned(), series)),
         }
+    });
+    let bytes = |values: &HashMap<String, u64>| values.iter().map(|(v, n)| v.len() as u64 * n).sum();
+    let metrics = by_name.get(METRIC_NAME).into_iter().flatten();
+    let all = by_name.iter().flat_map(|(name, values)| values.iter().map(move |(v, n)| (name, v, *n)));
+    Cardinality {
+        series: stats.head_series,
+        label_pairs: by_name.values().map(|values| values.len() as u64).sum(),
+        times: stats.head_range,
+        series_by_metric: top(metrics.map(|(metric, n)| (*n, metric)), |metric| (*metric).clone()),
+        values_by_label: top(by_name.iter().map(|(l, v)| (v.len() as u64, l)), |label| (*label).clone()),
+        bytes_by_label: top(by_name.iter().map(|(l, v)| (bytes(v), l)), |label| (*label).clone()),
+        series_by_pair: top(all.map(|(l, v, n)| (n, (l, v))), |(label, value)| format!("{label}={value}")),
     }
-    let mut values: HashMap<&str, u64> = HashMap::new();
-    let distinct: HashSet<_> = by_pair.keys().collect();
-    for (name, _) in &distinct {
-        *values.entry(name).or_default() += 1;
-    }
-    let pairs = by_pair.iter().map(|((name, value), n)| (format!("{name}={value}"), *n));
-    Ok(Cardinality {
-        series: series.len(),
-        label_pairs: distinct.len(),
-        times,
-        series_by_pair: top(pairs),
-        series_by_metric: top(by_metric.iter().map(|(k, n)| ((*k).to_owned(), *n))),
-        values_by_label: top(values.iter().map(|(k, n)| ((*k).to_owned(), *n))),
-        bytes_by_label: top(bytes.iter().map(|(k, n)| ((*k).to_owned(), *n))),
-    })
 }
 
-fn top(rows: impl Iterator<Item = (String, u64)>) -> Vec<(String, u64)> {
+/// The largest rows, descending; texts are made for those alone.
+fn top<T: Ord>(rows: impl Iterator<Item = (u64, T)>, text: impl Fn(&T) -> String) -> Vec<(String, u64)> {
     let mut rows: Vec<_> = rows.collect();
-    rows.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    rows.truncate(ROWS_MAX);
-    rows
+    rows.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    rows.iter().take(ROWS_MAX).map(|(count, row)| (text(row), *count)).collect()
 }
 
 fn write(json: &mut Json, report: &Cardinality, limit: usize) {
-    let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     json.object(|o| {
         o.key("headStats").object(|o| {
             o.key("numSeries").integer(whole(report.series));
@@ -118,12 +115,45 @@ fn write(json: &mut Json, report: &Cardinality, limit: usize) {
         ] {
             o.key(name).array(|a| {
                 for (name, n) in rows.iter().take(limit) {
-                    let n = i64::try_from(*n).unwrap_or(i64::MAX);
                     a.object(|o| {
-                        o.key("name").string(name).key("value").integer(n);
+                        o.key("name").string(name).key("value").integer(whole(*n));
                     });
                 }
             });
         }
     });
+}
+
+/// `GET /api/v1/status/tsdb/blocks`
+pub async fn blocks(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let engine = app.engine()?;
+    app.run(&app.lookups, app.flags.query_timeout, move |_| {
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        Ok(success(|json| {
+            json.object(|o| {
+                o.key("blocks").array(|a| {
+                    for block in engine.blocks() {
+                        // Blocks are numbered; clients expect the 26 characters of a ULID.
+                        let name = format!("{:026}", block.number);
+                        a.object(|o| {
+                            o.key("ulid").string(&name);
+                            o.key("minTime").integer(block.min);
+                            o.key("maxTime").integer(block.max.saturating_add(1));
+                            o.key("stats").object(|o| {
+                                o.key("numSamples").integer(whole(block.samples));
+                                o.key("numSeries").integer(whole(block.series));
+                                o.key("numBytes").integer(whole(block.bytes));
+                            });
+                            o.key("compaction").object(|o| {
+                                o.key("level").integer(i64::from(block.level));
+                                o.key("sources").strings(&[&name]);
+                            });
+                            o.key("version").integer(1);
+                        });
+                    }
+                });
+            });
+        }))
+    })
+    .await
 }

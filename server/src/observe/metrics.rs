@@ -5,7 +5,7 @@
 
 use super::family::{Families, Family, Kind, Sample, Summary};
 use super::http::HttpMetrics;
-use super::process;
+use super::{process, storage};
 use crate::api::status;
 use ingest::remote_write::{Receipt, Version};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Metrics {
         self.writes.collect(&mut families);
         self.otlp.collect(&mut families);
         if let Some(engine) = engine {
-            collect_engine(&mut families, &engine.stats());
+            storage::collect(&mut families, &engine.stats());
         }
         families.0
     }
@@ -172,33 +172,3 @@ impl OtlpMetrics {
 }
 
 const BUILD_INFO_HELP: &str = "A metric with a constant '1' value labelled by the version of the program.";
-
-fn collect_engine(families: &mut Families, stats: &engine::Stats) {
-    families.gauge(
-        "prometheus_tsdb_head_series",
-        "Total number of series in the head block.",
-        stats.head_series as f64,
-    );
-    families.counter(
-        "prometheus_tsdb_head_samples_appended_total",
-        "Total number of appended samples.",
-        stats.samples_appended,
-    );
-    families.gauge(
-        "prometheus_tsdb_blocks_loaded",
-        "Number of currently loaded data blocks.",
-        stats.blocks as f64,
-    );
-    if let Some((min, max)) = stats.head_range {
-        families.gauge(
-            "prometheus_tsdb_head_min_time",
-            "Minimum time of the head block, milliseconds.",
-            min as f64,
-        );
-        families.gauge(
-            "prometheus_tsdb_head_max_time",
-            "Maximum time of the head block, milliseconds.",
-            max as f64,
-        );
-    }
-}

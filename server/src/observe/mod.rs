@@ -7,5 +7,6 @@ pub mod log;
 mod metrics;
 mod process;
 pub mod self_scrape;
+mod storage;
 
 pub use metrics::{Metrics, QuerySlice};

@@ -4,7 +4,8 @@
 //! says which bounds belong to it: 0 the upper, 1 the lower, 2 none, 3 both.
 
 use super::number;
-use storage_format::model::{Histogram, Span, Timestamp};
+use query::all_buckets;
+use storage_format::model::{Histogram, Timestamp};
 
 /// Appends `[timestamp, histogram]`.
 pub(super) fn push_pair(out: &mut Vec<u8>, timestamp: Timestamp, histogram: &Histogram) {
@@ -21,7 +22,7 @@ fn push(out: &mut Vec<u8>, histogram: &Histogram) {
     out.extend_from_slice(b",\"sum\":");
     push_quoted(out, histogram.sum);
     let mut any = false;
-    for bucket in buckets(histogram).into_iter().filter(|b| b.count != 0.0) {
+    for bucket in all_buckets(histogram).into_iter().filter(|b| b.count != 0.0) {
         out.extend_from_slice(if any { b"," } else { b",\"buckets\":[" });
         any = true;
         let rule = match (bucket.lower_inclusive, bucket.upper_inclusive) {
@@ -46,82 +47,10 @@ fn push_quoted(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
 }
 
-struct Bucket {
-    lower: f64,
-    upper: f64,
-    lower_inclusive: bool,
-    upper_inclusive: bool,
-    count: f64,
-}
-
-/// All buckets, ascending: negative ones, the zero bucket, positive ones.
-fn buckets(histogram: &Histogram) -> Vec<Bucket> {
-    let zero = histogram.zero_threshold;
-    let custom = histogram.uses_custom_buckets();
-    let mut all = Vec::new();
-    for (index, count) in indexed(&histogram.negative_spans, &histogram.negative_counts) {
-        let (lower, mut upper) = (-bound(histogram, index), -bound(histogram, index - 1));
-        if upper < 0.0 && upper > -zero {
-            upper = -zero;
-        }
-        all.push(Bucket { lower, upper, lower_inclusive: lower < 0.0, upper_inclusive: upper > 0.0, count });
-    }
-    all.reverse();
-    if histogram.zero_count > 0.0 {
-        all.push(Bucket {
-            lower: -zero,
-            upper: zero,
-            lower_inclusive: true,
-            upper_inclusive: true,
-            count: histogram.zero_count,
-        });
-    }
-    for (index, count) in indexed(&histogram.positive_spans, &histogram.positive_counts) {
-        let (mut lower, upper) = (bound(histogram, index - 1), bound(histogram, index));
-        if !custom && lower > 0.0 && lower < zero {
-            lower = zero;
-        }
-        all.push(Bucket {
-            lower,
-            upper,
-            lower_inclusive: if custom { index == 0 } else { lower < 0.0 },
-            upper_inclusive: custom || upper > 0.0,
-            count,
-        });
-    }
-    all
-}
-
-/// (index, count) of the buckets of one side.
-fn indexed<'a>(spans: &'a [Span], counts: &'a [f64]) -> impl Iterator<Item = (i64, f64)> + 'a {
-    let mut next = 0i64;
-    let indexes = spans.iter().flat_map(move |span| {
-        let start = next + i64::from(span.offset);
-        next = start + i64::from(span.length);
-        start..next
-    });
-    indexes.zip(counts.iter().copied())
-}
-
-/// The upper bound of bucket `index`.
-fn bound(histogram: &Histogram, index: i64) -> f64 {
-    if histogram.uses_custom_buckets() {
-        return match usize::try_from(index) {
-            Err(_) => f64::NEG_INFINITY,
-            Ok(at) => histogram.custom_bounds.get(at).copied().unwrap_or(f64::INFINITY),
-        };
-    }
-    let scale = f64::from(histogram.schema);
-    // Whole and fractional exponent apart: whole powers of two are exact.
-    let exponent = index as f64 * (-scale).exp2();
-    let bound = (exponent - exponent.floor()).exp2() * exponent.floor().exp2();
-    // The bucket above the largest finite power of two ends at the largest number instead.
-    if exponent == 1024.0 { f64::MAX } else { bound }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use storage_format::model::Span;
     use storage_format::model::histogram::CUSTOM_BUCKETS_SCHEMA;
 
     fn json(histogram: &Histogram) -> String {

@@ -44,7 +44,9 @@ pub(crate) fn opening_server(args: &[&str], limits: Limits) -> Server {
 pub(crate) fn server_of(args: &[&str], limits: Limits, router: fn(Arc<App>) -> Router) -> Server {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = format!("--storage.tsdb.path={}", folder.path().join("data").display());
-    let flags = Flags::read(["marigram", &path].into_iter().chain(args.iter().copied())).expect("flags");
+    let flags =
+        Flags::read(["marigram", &path, "--storage.wal.sync=none"].into_iter().chain(args.iter().copied()))
+            .expect("flags");
     let app = Arc::new(App::new(flags).expect("a configuration"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
