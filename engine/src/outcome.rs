@@ -59,6 +59,9 @@ pub struct AppendOutcome {
     /// How many of those for each reason, in the order of [`Rejection::ALL`]; samples of invalid series
     /// have none.
     pub by_reason: [u64; Rejection::ALL.len()],
+    /// Entries of the batch of which a sample was not stored, each once, in no particular order; for
+    /// protocols that count in other units than samples.
+    pub rejected_entries: Vec<u32>,
     /// The first few of them.
     pub rejected: Vec<Rejected>,
     /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are

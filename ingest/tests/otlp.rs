@@ -757,6 +757,26 @@ fn refused_points_are_counted_and_the_rest_is_stored() {
 }
 
 #[test]
+fn what_the_engine_refuses_is_counted_in_points() {
+    let f = fixture(Config::default());
+    let resource = &[("service.name", "s"), ("host.name", "h")];
+    let two = |v: i64| {
+        let h = json!({"count": v, "sum": v, "bucketCounts": [v, 0], "explicitBounds": [1]});
+        json!([gauge("g", json!([point(json!({"asInt": v}), &[])])), histogram(h)])
+    };
+    assert_eq!(f.json(&request(resource, two(1))).unwrap().rejected, 0);
+    // The same again is a repetition; other values at the same time are two points, not five samples.
+    assert_eq!(f.json(&request(resource, two(1))).unwrap().rejected, 0);
+    let receipt = f.json(&request(resource, two(2))).unwrap();
+    assert_eq!((receipt.rejected, receipt.points), (2, 2));
+    assert!(
+        receipt.message.contains("duplicate sample for timestamp for series {__name__="),
+        "{}",
+        receipt.message
+    );
+}
+
+#[test]
 fn delta_as_configured() {
     let metric = |start, time, v: i64| {
         json!([sum(

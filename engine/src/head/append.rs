@@ -225,6 +225,7 @@ impl Request<'_> {
     #[inline]
     fn store(&mut self, shard: &mut Shard, slot: u32, i: u32) {
         let (floats, histograms) = self.ranges(i);
+        let rejected_before = self.outcome.rejected_count;
         let id = shard.series[slot as usize].id;
         for at in floats {
             let (t, value) = (self.batch.timestamps[at], self.batch.values[at]);
@@ -256,6 +257,9 @@ impl Request<'_> {
                 Err(reason) => self.reject(shard, slot, true, sample.0, reason),
             }
         }
+        if self.outcome.rejected_count > rejected_before {
+            self.outcome.rejected_entries.push(i);
+        }
     }
 
     #[cold]
@@ -273,6 +277,7 @@ impl Request<'_> {
         let (floats, histograms) = self.ranges(target.entry);
         let (f, h) = (floats.len() as u64, histograms.len() as u64);
         self.outcome.count_rejection(Rejection::SeriesLimit, f, h);
+        self.outcome.rejected_entries.push(target.entry);
         if self.outcome.rejected.len() < NAMED_MAX {
             let labels = match &target.how {
                 How::Labels(_, labels) => labels.clone(),
@@ -290,6 +295,7 @@ impl Request<'_> {
         let (floats, histograms) = self.ranges(i);
         self.outcome.rejected_count += (floats.len() + histograms.len()) as u64;
         self.outcome.rejected_histograms += histograms.len() as u64;
+        self.outcome.rejected_entries.push(i);
         if self.outcome.invalid_series.len() < NAMED_MAX {
             self.outcome.invalid_series.push(why);
         }

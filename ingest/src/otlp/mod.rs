@@ -22,9 +22,10 @@ use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
-use engine::{AppendOutcome, Engine, Rejection, Ticket};
-use request::Request;
+use engine::{AppendOutcome, Engine, Ticket};
+use request::{Origin, Request};
 use resolve::Resolver;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How a message is written.
@@ -115,37 +116,32 @@ impl Receiver {
         request.metadata.tell(&self.engine, &self.seen)?;
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
         let (outcome, ticket) = self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?;
-        let unnamed = resolver.refused.len() as u64;
+        let late = refused_points(request, &outcome);
         let points = request.points.len() as u64 + request.skipped_points;
-        let rejected = points.min(request.refusals.count + unnamed + late(&outcome));
+        let rejected = request.refusals.count + late;
         let mut messages = std::mem::take(&mut request.refusals.messages);
         describe(&outcome, &mut messages);
         Ok(Receipt { points, rejected, message: messages.join("; "), ticket })
     }
 }
 
-/// Samples that the engine refused although their series has a name.
-fn late(outcome: &AppendOutcome) -> u64 {
-    if outcome.invalid_series.is_empty() { outcome.rejected_count } else { 0 }
+/// Data points of which the engine did not store everything. A `target_info` is no data point.
+fn refused_points(request: &Request, outcome: &AppendOutcome) -> u64 {
+    let points = outcome.rejected_entries.iter().filter_map(|i| {
+        match Origin::of(request.batch.series.get(*i as usize)?) {
+            Origin::Point(point, _) => Some(point),
+            Origin::Target(_) => None,
+        }
+    });
+    points.collect::<HashSet<_>>().len() as u64
 }
 
 /// Adds the engine's reasons in the words of Prometheus.
 fn describe(outcome: &AppendOutcome, into: &mut Vec<String>) {
     let samples = outcome.rejected.iter().map(|r| {
-        format!("{} for series {} at timestamp {}", reason(r.reason), clip(r.labels.to_string()), r.timestamp)
+        format!("{} for series {} at timestamp {}", r.reason, clip(r.labels.to_string()), r.timestamp)
     });
     let room = MESSAGES_MAX.saturating_sub(into.len());
     into.extend(samples.chain(outcome.invalid_series.iter().cloned()).take(room));
     into.dedup();
-}
-
-/// Why the engine did not store a sample, in the words of Prometheus.
-pub(crate) fn reason(why: Rejection) -> &'static str {
-    match why {
-        Rejection::OutOfOrder => "out of order sample",
-        Rejection::TooOld => "too old sample",
-        Rejection::OutOfBounds => "out of bounds",
-        Rejection::DuplicateTimestamp => "duplicate sample for timestamp",
-        Rejection::SeriesLimit => "series limit reached, new series refused",
-    }
 }

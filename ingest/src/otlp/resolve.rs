@@ -13,7 +13,7 @@ use crate::labels::Pairs;
 use crate::limits::Limits;
 use crate::wire::Reader;
 use engine::{MetricType, SeriesEntry};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use storage_format::model::{Labels, METRIC_NAME};
 
 const SERVICE_NAME: &str = "service.name";
@@ -31,8 +31,6 @@ pub(super) struct Resolver<'a> {
     /// What a resource adds to each of its series.
     resources: BTreeMap<u32, Result<ResourceLabels, String>>,
     names: BTreeMap<u32, Result<String, String>>,
-    /// Data points of which a series was refused.
-    pub(super) refused: HashSet<u32>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -45,7 +43,7 @@ struct ResourceLabels {
 impl<'a> Resolver<'a> {
     pub(super) fn new(request: &'a Request, config: &'a Config, limits: &'a Limits) -> Self {
         let (resources, names) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, config, limits, resources, names, refused: HashSet::new() }
+        Self { request, config, limits, resources, names }
     }
 
     /// The labels of a series of the batch.
@@ -55,13 +53,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn labels(&mut self, entry: &SeriesEntry) -> Result<Labels, String> {
         match Origin::of(entry) {
             Origin::Target(resource) => self.target(resource),
-            Origin::Point(point, derived) => {
-                let labels = self.point(point, derived);
-                if labels.is_err() {
-                    self.refused.insert(point);
-                }
-                labels
-            }
+            Origin::Point(point, derived) => self.point(point, derived),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::limits::Budget;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
-use engine::{AppendOutcome, Engine, Rejection, Ticket};
+use engine::{AppendOutcome, Engine, Ticket};
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
 
@@ -209,14 +209,7 @@ fn append(
 /// Adds the engine's reasons in the words of Prometheus.
 fn describe(outcome: &AppendOutcome, into: &mut Vec<String>) {
     let samples = outcome.rejected.iter().map(|r| {
-        let why = match r.reason {
-            Rejection::OutOfOrder => "out of order sample",
-            Rejection::TooOld => "too old sample",
-            Rejection::OutOfBounds => "out of bounds",
-            Rejection::DuplicateTimestamp => "duplicate sample for timestamp",
-            Rejection::SeriesLimit => "series limit reached, new series refused",
-        };
-        format!("{why} for series {} at timestamp {}", clip(r.labels.to_string()), r.timestamp)
+        format!("{} for series {} at timestamp {}", r.reason, clip(r.labels.to_string()), r.timestamp)
     });
     let room = MESSAGES_MAX.saturating_sub(into.len());
     into.extend(samples.chain(outcome.invalid_series.iter().cloned()).take(room));
