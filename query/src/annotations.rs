@@ -6,6 +6,7 @@
 
 use crate::format::{general, rfc3339, significant};
 use crate::parse::Span;
+pub(crate) use crate::parse::text::quote as quoted;
 use std::collections::BTreeMap;
 use storage_format::model::Timestamp;
 
@@ -138,31 +139,6 @@ fn capped(mut texts: Vec<String>, word: &str) -> Vec<String> {
         texts.push(format!("{more} more {word} annotations omitted"));
     }
     texts
-}
-
-/// A string in double quotes with Go's escapes.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// `text for metric name "…"`, or just `text` when there is no name.

@@ -6,9 +6,9 @@ use super::source::{Input, Materialized, map};
 use super::{Evaluator, Scalars, defect};
 use crate::QueryError;
 use crate::annotations::{Annotations, ignored_histogram, invalid_ratio};
-use crate::format::plain;
 use crate::functions::label::{is_label_name, with_label};
 use crate::histogram::to_text;
+use crate::parse::text::float;
 use crate::parse::{AggregateOp, Span};
 use crate::plan::{Aggregation, Node};
 use std::collections::HashMap;
@@ -261,7 +261,7 @@ impl<'q> Evaluator<'q> {
             let mut by_value: HashMap<String, usize> = HashMap::new();
             for step in s.column.occupied().iter() {
                 let value = match s.column.sample(step) {
-                    Some(Sample::Float(value)) => plain(value),
+                    Some(Sample::Float(value)) => float(value),
                     Some(Sample::Histogram(h)) => to_text(h),
                     None => continue,
                 };

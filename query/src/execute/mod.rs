@@ -26,6 +26,7 @@ use column::{Column, Grid, SeriesMeta};
 use engine::Snapshot;
 use select::{InstantSelect, Take};
 use source::{Input, Materialized, Shared, broadcast, map};
+use std::sync::Arc;
 use storage_format::model::Labels;
 
 pub(crate) use result::evaluate;
@@ -143,7 +144,7 @@ impl<'q> Evaluator<'q> {
                 let negated = map(input, metas, |_, _, column| {
                     column.values.iter_mut().for_each(|v| *v = -*v);
                     for (_, h) in &mut column.histograms {
-                        crate::histogram::multiply(std::sync::Arc::make_mut(h), -1.0);
+                        crate::histogram::multiply(Arc::make_mut(h), -1.0);
                     }
                 });
                 if self.features.delayed_name_removal { Ok(negated) } else { self.merged(negated) }
@@ -175,6 +176,7 @@ impl<'q> Evaluator<'q> {
             smoothed,
             stats: selector.stats,
             span: node.span,
+            budget: Arc::clone(&self.shared.budget),
         }))
     }
     /// Evaluates a subquery's expression over the subquery's own steps as seen from `grid`.

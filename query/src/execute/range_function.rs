@@ -9,10 +9,12 @@ use crate::annotations::{Notes, invalid_quantile, quoted};
 use crate::functions::extended::Extension;
 use crate::functions::label::absent_labels;
 use crate::functions::rate::{change_marks, reset_marks};
+use crate::functions::sliding::Sliding;
 use crate::functions::table::{Marks, RangeFunction, extended_function, extended_functions, range_function};
 use crate::parse::{FunctionId, Span};
 use crate::plan::{Node, Plan};
 use crate::{Point, QueryError};
+use std::sync::Arc;
 use storage_format::model::Labels;
 
 /// A range function applied to each series of a range input.
@@ -45,6 +47,15 @@ impl Source for Applied {
                     reset_marks(&samples.timestamps, &samples.values, &samples.starts, &mut marks);
                 }
                 Marks::Changes => change_marks(&samples.values, &mut marks),
+            }
+            let sliding = samples.histograms.is_empty().then(|| Sliding::new(self.id, &samples.values));
+            if let Some(mut sliding) = sliding.flatten() {
+                self.input.windows(samples, &marks, |step, w| {
+                    scratch.look(step, w.values.len() as u64);
+                    out.set(step, sliding.next(w, &samples.values));
+                });
+                scratch.marks = marks;
+                return notes;
             }
             let mut params = [0.0; 2];
             self.input.windows(samples, &marks, |step, w| {
@@ -117,6 +128,7 @@ impl<'q> Evaluator<'q> {
                     margin,
                     use_starts: self.features.use_start_timestamps,
                     stats: selector.stats,
+                    budget: Arc::clone(&self.shared.budget),
                     held: Vec::new(),
                 })
             }
@@ -133,6 +145,7 @@ impl<'q> Evaluator<'q> {
                     margin: (0, 0),
                     use_starts: false,
                     stats: false,
+                    budget: Arc::clone(&self.shared.budget),
                     held,
                 })
             }

@@ -5,6 +5,8 @@ use super::select::Anchor;
 use super::source::{Materialized, Scratch};
 use super::stored::read;
 use crate::QueryError;
+use crate::budget::Budget;
+use std::sync::Arc;
 use storage_format::model::{CounterResetHint, Histogram, Samples, TimeRange, Timestamp, is_stale};
 
 /// A histogram sample: timestamp, start timestamp or 0, histogram.
@@ -56,6 +58,7 @@ pub(crate) struct RangeInput {
     pub(crate) use_starts: bool,
     /// Whether of histograms only counts and sums are asked for.
     pub(crate) stats: bool,
+    pub(crate) budget: Arc<Budget>,
     /// Keeps a subquery's samples charged.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) held: Vec<crate::budget::Held>,
@@ -107,7 +110,7 @@ impl RangeInput {
             RangeSeries::Stored(stored) => {
                 let mut samples = std::mem::take(&mut scratch.samples);
                 let needed = Self::needed(self.grid, self.anchor, self.range, self.margin);
-                read(&stored[i], needed, self.stats, scratch, &mut samples)?;
+                let _held = read(&stored[i], needed, self.stats, &self.budget, scratch, &mut samples)?;
                 drop_stale(&mut samples);
                 if !self.use_starts {
                     samples.starts.clear();

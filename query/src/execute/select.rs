@@ -8,6 +8,7 @@ use super::source::{Scratch, Source};
 use super::stored::read;
 use crate::QueryError;
 use crate::annotations::Notes;
+use crate::budget::Budget;
 use crate::functions::extended::{interpolate, interpolate_histogram};
 use crate::parse::Span;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(crate) struct InstantSelect {
     /// Whether of histograms only counts and sums are asked for.
     pub(crate) stats: bool,
     pub(crate) span: Span,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl InstantSelect {
@@ -72,7 +74,7 @@ impl Source for InstantSelect {
     fn column(&self, i: usize, scratch: &mut Scratch, out: &mut Column) -> Result<(), QueryError> {
         let range = Self::range(self.grid, self.anchor, self.lookback, self.smoothed);
         let mut samples = std::mem::take(&mut scratch.samples);
-        read(&self.stored[i], range, self.stats, scratch, &mut samples)?;
+        let _held = read(&self.stored[i], range, self.stats, &self.budget, scratch, &mut samples)?;
         // With `@` all steps see the same: one is enough.
         let grid = if self.anchor.at.is_some() { self.grid.first() } else { self.grid };
         out.reset(grid.len);

@@ -5,5 +5,6 @@ pub(crate) mod label;
 pub(crate) mod math;
 pub(crate) mod over_time;
 pub(crate) mod rate;
+pub(crate) mod sliding;
 pub(crate) mod table;
 pub(crate) mod time;
