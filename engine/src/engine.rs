@@ -2,7 +2,8 @@
 
 use crate::block::{Block, build_block};
 use crate::compaction::flush::FlushSource;
-use crate::compaction::worker;
+use crate::compaction::merge::MergeSource;
+use crate::compaction::{plan, worker};
 use crate::head::{FlushedSeries, Head, HeadLimits, WINDOW_MS, window_of};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
@@ -89,6 +90,7 @@ struct Counters {
     appended: AtomicU64,
     rejected: [AtomicU64; crate::Rejection::ALL.len()],
     flushes: AtomicU64,
+    merges: AtomicU64,
     failures: AtomicU64,
     checkpoints: AtomicU64,
 }
@@ -254,6 +256,15 @@ impl Engine {
         self.inner.flush(i64::MAX)
     }
 
+    /// Runs every merge of blocks that is due and returns when they are published.
+    ///
+    /// # Errors
+    /// When a block cannot be read or written; nothing is lost then.
+    pub fn compact(&self) -> Result<(), Error> {
+        while self.inner.merge_next()? {}
+        Ok(())
+    }
+
     /// Numbers about the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -341,7 +352,37 @@ impl Inner {
         if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
             self.checkpoint()?;
         }
-        self.expire()
+        self.expire()?;
+        while !*lock(&self.closing) && self.merge_next()? {}
+        Ok(())
+    }
+
+    /// Merges the blocks whose turn it is. Returns whether there were any.
+    fn merge_next(&self) -> Result<bool, Error> {
+        let mut catalog = lock(&self.catalog);
+        let newest = self.head.newest().into_iter().chain(catalog.blocks.iter().map(|b| b.max)).max();
+        let longest = self.options.block_range_ms_max.min(self.options.retention_ms / 10);
+        let Some(merge) = plan::next_merge(&catalog.blocks, newest.unwrap_or(i64::MIN), longest) else {
+            return Ok(false);
+        };
+        let is_source = |number: u64| merge.blocks.contains(&number);
+        let sources: Vec<_> =
+            self.live_blocks().iter().filter(|block| is_source(block.entry.number)).cloned().collect();
+        let entries = sources.iter().map(|block| block.entry);
+        let samples = entries.clone().map(|e| e.samples).sum();
+        let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
+        let level = entries.clone().map(|e| e.level).max().unwrap_or(0) + 1;
+        let rank = entries.map(|e| e.rank).min().unwrap_or(0);
+        let slices = plan::slices(merge.range, series, samples);
+        let mut source = MergeSource::new(sources);
+        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
+        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source)?;
+        let mut changed = catalog.clone();
+        changed.blocks.retain(|block| !is_source(block.number));
+        changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
+        self.swap(&mut catalog, changed)?;
+        self.counters.merges.fetch_add(1, Relaxed);
+        Ok(true)
     }
 
     /// Writes the head's samples before `until` to blocks, one for each window.
@@ -472,6 +513,7 @@ impl Inner {
             wal_bytes: load(&wal.bytes),
             wal_failures: load(&wal.failures),
             flushes: load(&self.counters.flushes),
+            merges: load(&self.counters.merges),
             checkpoints: load(&self.counters.checkpoints),
             failures: load(&self.counters.failures),
             reports: lock(&self.reports).clone(),

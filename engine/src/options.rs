@@ -27,6 +27,9 @@ pub struct Options {
     pub future_window_ms: i64,
     /// Age from which blocks are dropped, milliseconds. Default: 15 days; `i64::MAX` keeps everything.
     pub retention_ms: i64,
+    /// Longest range of a merged block, milliseconds; a tenth of the retention when that is less. Default:
+    /// 31 days.
+    pub block_range_ms_max: i64,
     /// Shards of the head; fixed when the directory is created. Default: the number of cores.
     pub shards: u32,
     /// Most series in the head. Default: 10 million.
@@ -43,6 +46,7 @@ impl Options {
             out_of_order_window_ms: 30 * 60 * 1000,
             future_window_ms: 10 * 60 * 1000,
             retention_ms: 15 * 24 * 3600 * 1000,
+            block_range_ms_max: 31 * 24 * 3600 * 1000,
             shards: std::thread::available_parallelism().map_or(2, |n| n.get() as u32),
             series_max: 10_000_000,
         }

@@ -32,6 +32,8 @@ pub struct Stats {
     pub wal_failures: u64,
     /// Flushes of the head, failed ones included.
     pub flushes: u64,
+    /// Merges of blocks.
+    pub merges: u64,
     /// Checkpoints of the head.
     pub checkpoints: u64,
     /// Failures of background work, and damage found later than at opening.

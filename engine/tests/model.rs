@@ -31,6 +31,7 @@ enum Operation {
     /// Series, timestamp, start timestamp, value.
     Append(Vec<(u8, i64, i64, Value)>),
     Flush,
+    Compact,
     Reopen,
     Kill,
 }
@@ -49,7 +50,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     let sample = (0u8..12, time, prop_oneof![3 => Just(0i64), 1 => 1i64..5], value());
     prop_oneof![
         8 => prop::collection::vec(sample, 1..60).prop_map(Operation::Append),
-        1 => Just(Operation::Flush),
+        2 => Just(Operation::Flush),
+        1 => Just(Operation::Compact),
         1 => Just(Operation::Reopen),
         1 => Just(Operation::Kill),
     ]
@@ -135,6 +137,7 @@ fn run(operations: &[Operation]) {
         match operation {
             Operation::Append(samples) => append(&engine, &mut model, samples),
             Operation::Flush => engine.flush().expect("flushes"),
+            Operation::Compact => engine.compact().expect("compacts"),
             Operation::Reopen => {
                 engine.close().expect("closes");
                 drop(engine);

@@ -4,6 +4,7 @@
 //! is `storage_format::block`'s business.
 
 mod build;
+mod cache;
 mod reader;
 
 pub(crate) use build::{BlockSource, build_block};

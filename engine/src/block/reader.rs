@@ -3,6 +3,7 @@
 //! Invariant: a section's or slice's checksum is verified before its bytes are used for the first time.
 //! Opening reads the footer only, so that a thousand blocks open in no time.
 
+use super::cache::{DecodedSlice, decoded};
 use crate::io::{FileSystem, Mapping};
 use crate::select::postings::{LabelIndex, resolve};
 use crate::{Error, Matcher};
@@ -19,7 +20,7 @@ use storage_format::block::{
 };
 use storage_format::catalog::BlockEntry;
 use storage_format::chunk::{histogram, starts, timestamps};
-use storage_format::model::{Labels, Samples, TimeRange};
+use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
 
 /// An open block.
 #[derive(Debug)]
@@ -36,14 +37,32 @@ pub(crate) struct Block {
     good_slices: OnceLock<Vec<AtomicU64>>,
 }
 
+/// A number that no other selection has.
+fn next_identity() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Relaxed)
+}
+
 /// One selected series of a block.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockSeries {
-    pub(crate) block: Arc<Block>,
-    page: Arc<PageView>,
-    page_number: usize,
+    block: Arc<Block>,
+    page: Arc<SelectedPage>,
     place: usize,
 }
+
+/// A page, and which of its series a query selected.
+#[derive(Debug)]
+struct SelectedPage {
+    view: PageView,
+    number: usize,
+    selected: Vec<usize>,
+    /// Tells selections apart within the process.
+    identity: u64,
+}
+
+/// From so many selected series of a page on they are decoded together.
+const TOGETHER_MIN: usize = 3;
 
 impl Block {
     /// Maps a block's file and checks its footer.
@@ -159,20 +178,24 @@ impl Block {
     ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
         let mut names = PairNames::new(self);
         let mut out = Vec::with_capacity(found.len() as usize);
-        let mut current: Option<(usize, Arc<PageView>)> = None;
-        for id in found {
-            let (number, place) = (id as usize / PAGE_SERIES, id as usize % PAGE_SERIES);
-            let page = match &current {
-                Some((n, page)) if *n == number => Arc::clone(page),
-                _ => {
-                    let page = Arc::new(self.page(number)?);
-                    current = Some((number, Arc::clone(&page)));
-                    page
-                }
-            };
-            let labels = names.labels(page.pairs(place)).map_err(|e| self.corrupt(e))?;
-            let series = BlockSeries { block: Arc::clone(self), page, page_number: number, place };
-            out.push((labels, series));
+        let mut ids = found.iter().map(|id| id as usize).peekable();
+        while let Some(first) = ids.next() {
+            let number = first / PAGE_SERIES;
+            let mut selected = vec![first % PAGE_SERIES];
+            while let Some(id) = ids.next_if(|id| id / PAGE_SERIES == number) {
+                selected.push(id % PAGE_SERIES);
+            }
+            let page = Arc::new(SelectedPage {
+                view: self.page(number)?,
+                number,
+                selected,
+                identity: next_identity(),
+            });
+            for place in &page.selected {
+                let labels = names.labels(page.view.pairs(*place)).map_err(|e| self.corrupt(e))?;
+                let series = BlockSeries { block: Arc::clone(self), page: Arc::clone(&page), place: *place };
+                out.push((labels, series));
+            }
         }
         Ok(out)
     }
@@ -209,6 +232,12 @@ impl Block {
             Ok(out)
         };
         read().map_err(|e| self.corrupt(e))
+    }
+
+    /// Appends the timestamps of a column.
+    fn column(&self, number: u32, into: &mut Vec<Timestamp>) -> Result<(), FormatError> {
+        let at = BlobRef::of_table(self.section(Section::Columns)?, number as usize)?;
+        timestamps::decode(self.view().blob(at)?, into)
     }
 
     /// The slice blob of a page, verified once.
@@ -315,7 +344,7 @@ impl BlockSeries {
     pub(crate) fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
         let slices = self.block.slices()?;
         for (n, slice) in slices.iter().enumerate() {
-            let Some(at) = self.page.slices.get(n).copied().flatten() else { continue };
+            let Some(at) = self.page.view.slices.get(n).copied().flatten() else { continue };
             if slice.overlaps(&range) {
                 self.read_slice(n, slices.len(), at, range, into).map_err(|e| self.block.corrupt(e))?;
             }
@@ -331,26 +360,32 @@ impl BlockSeries {
         range: TimeRange,
         into: &mut Samples,
     ) -> Result<(), FormatError> {
-        let blob = self.block.slice(self.page_number, n, slices, at)?;
-        let slice = SliceView::read(blob, self.page.len())?;
-        if let (Some(column), Some(place)) = (slice.column(self.place), slice.place(self.place)) {
-            let at = BlobRef::of_table(self.block.section(Section::Columns)?, column as usize)?;
-            let base = into.timestamps.len();
-            timestamps::decode(self.block.view().blob(at)?, &mut into.timestamps)?;
+        let blob = self.block.slice(self.page.number, n, slices, at)?;
+        let slice = SliceView::read(blob, self.page.view.len())?;
+        let base = into.timestamps.len();
+        if self.page.selected.len() >= TOGETHER_MIN {
+            let key = (self.page.identity, n);
+            let decoded = decoded(key, || self.decode_selected(&slice))?;
+            if let Some((timestamps, values)) = decoded.series(self.place) {
+                into.timestamps.extend_from_slice(timestamps);
+                into.values.extend_from_slice(values);
+            }
+        } else if let (Some(column), Some(place)) = (slice.column(self.place), slice.place(self.place)) {
+            self.block.column(column, &mut into.timestamps)?;
             slice.group()?.decode(place, &mut into.values)?;
-            if into.values.len() != into.timestamps.len() {
-                return Err(FormatError::malformed("slice", n));
-            }
-            if let Some(bytes) = slice.starts(self.place) {
-                into.starts.resize(base, 0);
-                let times = into.timestamps.get(base..).unwrap_or_default();
-                starts::decode(bytes, times, &mut into.starts)?;
-            }
-            if !into.starts.is_empty() {
-                into.starts.resize(into.timestamps.len(), 0);
-            }
-            keep_range(into, base, range);
         }
+        if into.values.len() != into.timestamps.len() {
+            return Err(FormatError::malformed("slice", n));
+        }
+        if let Some(bytes) = slice.starts(self.place) {
+            into.starts.resize(base, 0);
+            let times = into.timestamps.get(base..).unwrap_or_default();
+            starts::decode(bytes, times, &mut into.starts)?;
+        }
+        if !into.starts.is_empty() {
+            into.starts.resize(into.timestamps.len(), 0);
+        }
+        keep_range(into, base, range);
         for place in slice.histograms(self.place)? {
             if place.min < range.end && place.max >= range.start {
                 let base = into.histograms.len();
@@ -363,6 +398,33 @@ impl BlockSeries {
             }
         }
         Ok(())
+    }
+}
+
+impl BlockSeries {
+    /// Decodes the float columns of all selected series of the page.
+    fn decode_selected(&self, slice: &SliceView<'_>) -> Result<DecodedSlice, FormatError> {
+        let mut out = DecodedSlice { places: vec![None; self.page.view.len()], ..DecodedSlice::default() };
+        let group = slice.group()?;
+        for place in &self.page.selected {
+            let (Some(column), Some(at)) = (slice.column(*place), slice.place(*place)) else { continue };
+            let start = out.values.len();
+            group.decode(at, &mut out.values)?;
+            let length = match out.columns.iter().find(|(n, _)| *n == column) {
+                Some((_, known)) => known.len(),
+                None => {
+                    let mut timestamps = Vec::new();
+                    self.block.column(column, &mut timestamps)?;
+                    out.columns.push((column, timestamps));
+                    out.columns.last().map_or(0, |c| c.1.len())
+                }
+            };
+            if out.values.len() - start != length {
+                return Err(FormatError::malformed("slice", *place));
+            }
+            out.places[*place] = Some((column, start..out.values.len()));
+        }
+        Ok(out)
     }
 }
 

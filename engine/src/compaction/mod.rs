@@ -4,4 +4,6 @@
 //! drops what it replaces. One job runs at a time.
 
 pub(crate) mod flush;
+pub(crate) mod merge;
+pub(crate) mod plan;
 pub(crate) mod worker;
