@@ -19,6 +19,8 @@ struct Template {
     labels: BTreeMap<String, String>,
     seconds: Vec<Option<f64>>,
     counter: bool,
+    /// Milliseconds by which each scrape was off its second.
+    jitter: Vec<i64>,
 }
 
 /// One series of a simulated instance.
@@ -31,6 +33,20 @@ fn capture_path() -> PathBuf {
     let shared = std::env::var_os("MARIGRAM_SHARED")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     shared.join("data/capture.jsonl.zst")
+}
+
+/// A shared timestamp column of a scrape every 15 s with the capture's jitter, and its size.
+fn timestamps(jitter: &[i64], samples: usize, step: usize) -> usize {
+    let column: Vec<i64> = (0..samples as i64)
+        .zip(jitter.iter().step_by(step).cycle())
+        .map(|(i, jitter)| 1_795_164_331_223 + i * 15_000 + jitter)
+        .collect();
+    let mut bytes = Vec::new();
+    storage_format::chunk::timestamps::encode(&column, &mut bytes);
+    let mut out = Vec::new();
+    storage_format::chunk::timestamps::decode(&bytes, &mut out).expect("what was encoded");
+    assert_eq!(out, column);
+    bytes.len()
 }
 
 fn load() -> Vec<Template> {
@@ -61,6 +77,7 @@ fn load() -> Vec<Template> {
     let len = ((end - start) / 1000) as usize;
     raw.into_iter()
         .map(|(labels, times, values)| {
+            let jitter = times.iter().map(|t| (t - times[0] + 500).rem_euclid(1000) - 500).collect();
             let mut seconds = vec![None; len];
             for (t, v) in times.into_iter().zip(values) {
                 if let Some(second) = seconds.get_mut(((t - start) / 1000) as usize) {
@@ -69,7 +86,7 @@ fn load() -> Vec<Template> {
             }
             let name = &labels["__name__"];
             let counter = ["_total", "_count", "_sum", "_bucket"].iter().any(|s| name.ends_with(s));
-            Template { labels, seconds, counter }
+            Template { labels, seconds, counter, jitter }
         })
         .collect()
 }
@@ -245,7 +262,12 @@ fn main() {
     let mut args = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
     let (instances, samples) = (args.next().unwrap_or(59), args.next().unwrap_or(480));
     let (series, step) = (args.next().unwrap_or(64), args.next().unwrap_or(5));
-    let columns = simulate(&load(), instances, samples, step);
+    let templates = load();
+    for template in templates.iter().filter(|t| t.labels["__name__"] == "up") {
+        let bytes = timestamps(&template.jitter, samples, step);
+        println!("timestamp column of {samples} scrapes of job {}: {bytes} bytes", template.labels["job"]);
+    }
+    let columns = simulate(&templates, instances, samples, step);
     let all: Vec<&Column> = columns.iter().collect();
     println!("{} series, {} samples, groups of {series}", all.len(), samples_of(&all));
     verify(&all, &encode(&all, series, false), series);
