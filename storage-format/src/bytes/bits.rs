@@ -3,6 +3,9 @@
 //! The writer pads its last byte with zero bits. The reader yields zeros past the end and remembers
 //! that it did (`overrun`), so that inner loops need one check at their end only.
 
+/// The most bits that [`BitReader::get_short`] reads.
+pub const SHORT_BITS: u32 = 56;
+
 /// Bits needed for `value`; 0 for 0.
 #[must_use]
 pub fn width_of(value: u64) -> u32 {
@@ -84,11 +87,16 @@ impl<'a> BitReader<'a> {
     /// The next `width` bits, `width` in 0..=64; zeros past the end.
     #[inline]
     pub fn get(&mut self, width: u32) -> u64 {
-        if width > 56 {
-            let low = self.get(32);
-            return low | self.get(width - 32) << 32;
+        if width > SHORT_BITS {
+            let low = self.get_short(32);
+            return low | self.get_short(width - 32) << 32;
         }
-        let value = self.window() & ((1u64 << width) - 1);
+        self.get_short(width)
+    }
+    /// The next `width` bits, `width` in `0..=SHORT_BITS`; zeros past the end.
+    #[inline]
+    pub fn get_short(&mut self, width: u32) -> u64 {
+        let value = self.window() & ((1u64 << (width & 63)) - 1);
         self.at += width as usize;
         value
     }

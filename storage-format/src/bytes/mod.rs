@@ -8,7 +8,7 @@ mod cursor;
 mod squeeze;
 mod varint;
 
-pub use bits::{BitReader, BitWriter, bits_len, width_of};
+pub use bits::{BitReader, BitWriter, SHORT_BITS, bits_len, width_of};
 pub use cursor::Cursor;
 pub use squeeze::{inflate, squeeze};
 pub use varint::{MAX_VARINT_LEN, put_varint, put_varint_signed, unzigzag, varint_len, zigzag};

@@ -7,7 +7,7 @@
 //! needs a length.
 
 use super::WHAT;
-use crate::bytes::{BitReader, BitWriter};
+use crate::bytes::{BitReader, BitWriter, SHORT_BITS};
 use crate::error::FormatError;
 
 /// Numbers below are tokens of their own.
@@ -19,6 +19,9 @@ const SCALE_BITS: u32 = 12;
 const SCALE: u32 = 1 << SCALE_BITS;
 /// States stay in `LOWEST..2^32` between symbols.
 const LOWEST: u32 = 1 << 16;
+
+/// From so many numbers on two states take turns, which a processor can advance at the same time.
+const TWO_STATES_FROM: usize = 1 << 10;
 
 /// How often each token occurs.
 pub(super) type Counts = [u32; TOKENS];
@@ -180,17 +183,21 @@ pub(super) fn encode(numbers: &[u64], table: &Table, out: &mut Vec<u8>) {
     if table.frequencies.contains(&(SCALE as u16)) {
         return;
     }
-    let mut state = LOWEST;
-    for u in numbers.iter().rev() {
+    let taking_turns = usize::from(numbers.len() >= TWO_STATES_FROM);
+    let mut states = [LOWEST; 2];
+    for (i, u) in numbers.iter().enumerate().rev() {
+        let state = &mut states[i & taking_turns];
         let token = token_of(*u);
         let f = u32::from(table.frequencies[token]);
-        if u64::from(state) >= u64::from(f) << (32 - SCALE_BITS) {
-            out.extend_from_slice(&(state as u16).to_le_bytes());
-            state >>= 16;
+        if u64::from(*state) >= u64::from(f) << (32 - SCALE_BITS) {
+            out.extend_from_slice(&(*state as u16).to_le_bytes());
+            *state >>= 16;
         }
-        state = ((state / f) << SCALE_BITS) + state % f + u32::from(starts[token]);
+        *state = ((*state / f) << SCALE_BITS) + *state % f + u32::from(starts[token]);
     }
-    out.extend_from_slice(&state.to_le_bytes());
+    for state in &states[..=taking_turns] {
+        out.extend_from_slice(&state.to_le_bytes());
+    }
 }
 
 /// What decoding a token needs.
@@ -208,6 +215,8 @@ pub(super) struct Decoder {
     steps: Box<[u32; SCALE as usize]>,
     symbols: [Symbol; TOKENS.next_power_of_two()],
     only: Option<usize>,
+    /// Whether some numbers have more verbatim bits than the fast way of reading them allows.
+    wide: bool,
 }
 
 impl Decoder {
@@ -215,7 +224,7 @@ impl Decoder {
         let mut tokens = Box::new([0; SCALE as usize]);
         let mut steps = Box::new([0; SCALE as usize]);
         let mut symbols = [Symbol::default(); TOKENS.next_power_of_two()];
-        let mut only = None;
+        let (mut only, mut wide) = (None, false);
         let mut at = 0;
         for (token, f) in table.frequencies.iter().copied().enumerate() {
             let end = at + usize::from(f);
@@ -228,12 +237,13 @@ impl Decoder {
             let extra = extra_of(token);
             let base = if token < DIRECT { token as u64 } else { 1 << extra };
             symbols[token] = Symbol { base, extra };
+            wide |= f > 0 && extra > SHORT_BITS;
             if u32::from(f) == SCALE {
                 only = Some(token);
             }
             at = end;
         }
-        Self { tokens, steps, symbols, only }
+        Self { tokens, steps, symbols, only, wide }
     }
 
     /// Appends the `count` numbers of a stream to `out`, as the bits of floats, to be mapped in place.
@@ -248,30 +258,70 @@ impl Decoder {
             }
             return end_of(&bits, stream.len());
         }
-        let (words, state) =
-            stream.split_last_chunk::<4>().ok_or_else(|| FormatError::truncated(WHAT, stream.len()))?;
-        let mut at = words.len();
-        let mut state = u32::from_le_bytes(*state);
-        out.extend((0..count).map(|_| {
-            let slot = state & (SCALE - 1);
-            let symbol =
-                &self.symbols[usize::from(self.tokens[slot as usize]) & (TOKENS.next_power_of_two() - 1)];
-            let step = self.steps[slot as usize];
-            state = (step & 0xffff).wrapping_mul(state >> SCALE_BITS).wrapping_add(step >> 16);
-            // Whether a word is due is a coin toss, so both outcomes are computed.
-            let word =
-                words.get(at.wrapping_sub(2)..at).map_or(0, |w| u32::from(w[0]) | u32::from(w[1]) << 8);
-            let due = state < LOWEST;
-            let refilled = state << 16 | word;
-            state = if due { refilled } else { state };
-            at = at.saturating_sub(2 * usize::from(due));
-            f64::from_bits(symbol.base | bits.get(symbol.extra))
-        }));
+        let mut number = |symbol: Symbol| {
+            let below = if self.wide { bits.get(symbol.extra) } else { bits.get_short(symbol.extra) };
+            f64::from_bits(symbol.base | below)
+        };
+        let mut words = Words::new(stream);
+        let mut state = words.state();
+        if count < TWO_STATES_FROM {
+            out.extend((0..count).map(|_| {
+                let symbol = self.advance(&mut state, &mut words);
+                number(symbol)
+            }));
+        } else {
+            let mut other = state;
+            state = words.state();
+            out.extend((0..count).map(|_| {
+                let symbol = self.advance(&mut state, &mut words);
+                std::mem::swap(&mut state, &mut other);
+                number(symbol)
+            }));
+            state = if other == LOWEST { state } else { 0 };
+        }
         // A damaged stream ends in another state than encoding began with, all but certainly.
         if state != LOWEST {
-            return Err(FormatError::malformed(WHAT, at));
+            return Err(FormatError::malformed(WHAT, words.at));
         }
-        end_of(&bits, at)
+        end_of(&bits, words.at)
+    }
+
+    /// Reads one token off `state`.
+    #[inline(always)]
+    fn advance(&self, state: &mut u32, words: &mut Words<'_>) -> Symbol {
+        let slot = *state & (SCALE - 1);
+        let token = usize::from(self.tokens[slot as usize]) & (TOKENS.next_power_of_two() - 1);
+        let step = self.steps[slot as usize];
+        let next = (step & 0xffff).wrapping_mul(*state >> SCALE_BITS).wrapping_add(step >> 16);
+        // Whether a word is due is a coin toss, so both outcomes are computed.
+        let due = next < LOWEST;
+        let refilled = next << 16 | words.peek();
+        *state = if due { refilled } else { next };
+        words.at = words.at.saturating_sub(2 * usize::from(due));
+        self.symbols[token]
+    }
+}
+
+/// The words of a stream, read from its end; zeros where there are none left.
+struct Words<'a> {
+    stream: &'a [u8],
+    /// Bytes not read yet.
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn new(stream: &'a [u8]) -> Self {
+        Self { stream, at: stream.len() }
+    }
+    #[inline(always)]
+    fn peek(&self) -> u32 {
+        let word = self.stream.get(self.at.wrapping_sub(2)..self.at);
+        word.map_or(0, |w| u32::from(w[0]) | u32::from(w[1]) << 8)
+    }
+    fn state(&mut self) -> u32 {
+        let Some((_, state)) = self.stream[..self.at].split_last_chunk() else { return 0 };
+        self.at -= 4;
+        u32::from_le_bytes(*state)
     }
 }
 
@@ -307,6 +357,15 @@ mod tests {
         let len = round_trip(&numbers, &Table::of(&counts)) as f64 * 8.0;
         assert!(len < entropy_bits(&counts) * 1.01 + 40.0, "{len} {}", entropy_bits(&counts));
         assert_eq!(round_trip(&[0; 1000], &Table::of(&count_tokens(&[0]))), 0);
+    }
+
+    #[test]
+    fn long_streams_have_two_states() {
+        for len in [TWO_STATES_FROM - 1, TWO_STATES_FROM, TWO_STATES_FROM + 1] {
+            let numbers: Vec<u64> =
+                (0..len as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64)).collect();
+            round_trip(&numbers, &Table::of(&count_tokens(&numbers)));
+        }
     }
 
     #[test]
