@@ -6,6 +6,7 @@
 
 mod attributes;
 mod config;
+mod delta;
 mod json;
 mod names;
 mod points;
@@ -22,11 +23,12 @@ use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
+use delta::Accumulator;
 use engine::{AppendOutcome, Engine, Ticket};
 use request::{Origin, Request};
 use resolve::Resolver;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +80,14 @@ pub struct Receiver {
     config: Config,
     limits: Limits,
     seen: Seen,
+    deltas: Mutex<Accumulator>,
 }
 
 impl Receiver {
     /// A receiver; `limits` are usually [`Limits::OTLP`].
     #[must_use]
     pub fn new(engine: Arc<Engine>, config: Config, limits: Limits) -> Self {
-        Self { engine, config, limits, seen: Seen::default() }
+        Self { engine, config, limits, seen: Seen::default(), deltas: Mutex::default() }
     }
 
     /// Decodes, translates and stores one `ExportMetricsServiceRequest`.
@@ -114,14 +117,27 @@ impl Receiver {
 
     fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
         request.metadata.tell(&self.engine, &self.seen)?;
-        let mut resolver = Resolver::new(request, &self.config, &self.limits);
-        let (outcome, ticket) = self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?;
+        let (outcome, ticket) = if request.has_delta && self.config.delta == DeltaMode::ToCumulative {
+            // Held until the engine has the totals, so that two requests for one stream cannot cross.
+            let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+            let staged = deltas.accumulate(request, &self.config, &self.limits, &self.engine)?;
+            let appended = self.append(request)?;
+            deltas.commit(staged, &request.batch, &appended.0);
+            appended
+        } else {
+            self.append(request)?
+        };
         let late = refused_points(request, &outcome);
         let points = request.points.len() as u64 + request.skipped_points;
         let rejected = request.refusals.count + late;
         let mut messages = std::mem::take(&mut request.refusals.messages);
         describe(&outcome, &mut messages);
         Ok(Receipt { points, rejected, message: messages.join("; "), ticket })
+    }
+
+    fn append(&self, request: &Request) -> Result<(AppendOutcome, Ticket), Error> {
+        let mut resolver = Resolver::new(request, &self.config, &self.limits);
+        Ok(self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?)
     }
 }
 
