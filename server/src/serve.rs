@@ -11,9 +11,13 @@ use crate::state::App;
 use engine::Engine;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// How often the storage engine is asked for reports.
+const REPORTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until Ctrl-C, SIGTERM or `/-/quit`.
 ///
@@ -55,6 +59,7 @@ async fn serve(flags: Flags) -> Result<(), String> {
         }
         banner(&app.flags, &addresses);
         let interval = app.flags.self_scrape_interval;
+        servers.spawn(tell_reports(Arc::clone(&app)));
         if let Some(instance) = addresses.first().filter(|_| !interval.is_zero()) {
             servers.spawn(self_scrape::run(Arc::clone(&app), instance.clone(), interval));
         }
@@ -123,6 +128,24 @@ async fn close(app: &Arc<App>) -> Result<(), String> {
     closed.map_err(|e| e.to_string())?;
     log::info("stopped", &[]);
     Ok(())
+}
+
+/// Logs what the storage engine reports: damage it found, failures of its background work.
+async fn tell_reports(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(REPORTS_EVERY);
+    let mut told: Vec<String> = Vec::new();
+    loop {
+        tokio::select! {
+            () = app.stop.raised() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(engine) = app.engine() else { return };
+        let Ok(stats) = tokio::task::spawn_blocking(move || engine.stats()).await else { return };
+        for report in stats.reports.iter().filter(|report| !told.contains(report)) {
+            log::warn("storage", &[("report", report)]);
+        }
+        told = stats.reports;
+    }
 }
 
 fn cannot_listen(address: &str, error: &io::Error) -> String {
