@@ -28,7 +28,7 @@ use engine::{AppendOutcome, Engine, Ticket};
 use request::{Origin, Request};
 use resolve::Resolver;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,20 +97,7 @@ impl Receiver {
     /// writes.
     pub fn receive(&self, format: Format, encoding: Encoding, body: &[u8]) -> Result<Receipt, Error> {
         request::with(|request| {
-            request.clear();
-            let limit = self.limits.body_bytes;
-            match (format, encoding) {
-                (Format::Protobuf, _) => decompress(encoding, body, limit, &mut request.body)?,
-                (Format::Json, Encoding::Identity) if body.len() <= limit => {
-                    json::to_protobuf(body, limit, &mut request.body)?;
-                }
-                (Format::Json, _) => {
-                    let mut text = Vec::new();
-                    decompress(encoding, body, limit, &mut text)?;
-                    json::to_protobuf(&text, limit, &mut request.body)?;
-                }
-            }
-            walk::walk(request, &self.config, &self.limits, &self.seen)?;
+            decode(request, (format, encoding), body, &self.config, &self.limits, &self.seen)?;
             self.store(request)
         })
     }
@@ -139,6 +126,45 @@ impl Receiver {
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
         Ok(self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?)
     }
+}
+
+/// Decodes a request into columns and throws them away: what decoding alone costs, for measurements and
+/// fuzzing. Returns the number of samples and histograms.
+///
+/// # Errors
+/// As [`Receiver::receive`], apart from the engine's.
+pub fn decode_only(format: Format, encoding: Encoding, body: &[u8]) -> Result<usize, Error> {
+    static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
+    static CONFIG: LazyLock<Config> = LazyLock::new(Config::default);
+    request::with(|request| {
+        decode(request, (format, encoding), body, &CONFIG, &Limits::OTLP, &SEEN)?;
+        request.metadata.remember(&SEEN);
+        Ok(request.batch.timestamps.len() + request.batch.histograms.len())
+    })
+}
+
+fn decode(
+    request: &mut Request,
+    (format, encoding): (Format, Encoding),
+    body: &[u8],
+    config: &Config,
+    limits: &Limits,
+    seen: &Seen,
+) -> Result<(), Error> {
+    request.clear();
+    let limit = limits.body_bytes;
+    match (format, encoding) {
+        (Format::Protobuf, _) => decompress(encoding, body, limit, &mut request.body)?,
+        (Format::Json, Encoding::Identity) if body.len() <= limit => {
+            json::to_protobuf(body, limit, &mut request.body)?;
+        }
+        (Format::Json, _) => {
+            let mut text = Vec::new();
+            decompress(encoding, body, limit, &mut text)?;
+            json::to_protobuf(&text, limit, &mut request.body)?;
+        }
+    }
+    walk::walk(request, config, limits, seen)
 }
 
 /// Data points of which the engine did not store everything. A `target_info` is no data point.

@@ -136,6 +136,7 @@ pub(super) struct Request {
     /// Data points that are not in `points` because their metric was refused.
     pub(super) skipped_points: u64,
     pub(super) has_delta: bool,
+    pub(super) explicit: super::points::Explicit,
 }
 
 impl Request {
