@@ -59,6 +59,11 @@ fn repeated() -> Vec<Vec<f64>> {
     (0..8).map(|_| (0..60).map(|i| (noise(i) % 60_000) as f64).collect()).collect()
 }
 
+/// The same run of steps in several columns, beginning at different places: inflated as a whole.
+fn shifted() -> Vec<Vec<f64>> {
+    (0..24).map(|k| (0..60).map(|i| (noise(i + 3 * k) % 60_000) as f64).collect()).collect()
+}
+
 fn histograms() -> Vec<HistogramSample> {
     let histogram = |i: u64| Histogram {
         reset_hint: if i == 0 { CounterResetHint::CounterReset } else { CounterResetHint::NotCounterReset },
@@ -118,6 +123,7 @@ fn start_timestamp_columns_stay_readable() {
 fn groups_stay_readable() {
     assert_group(include_str!("golden/group.hex"), &columns());
     assert_group(include_str!("golden/repeated.hex"), &repeated());
+    assert_group(include_str!("golden/shifted.hex"), &shifted());
 }
 
 #[test]
