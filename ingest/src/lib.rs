@@ -10,7 +10,6 @@ mod histogram;
 mod keys;
 mod labels;
 mod limits;
-mod merge;
 mod metadata;
 pub mod otlp;
 mod refusals;

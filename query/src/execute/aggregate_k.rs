@@ -120,7 +120,10 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Input<'q>, QueryError> {
         let counts = counts(&self.param(a, grid)?, grid)?;
         let input = self.vector(&a.input, grid)?;
-        let Some(counts) = counts else { return Ok(Materialized::default().into_source()) };
+        let Some(counts) = counts else {
+            self.shared.for_each(&*input, |_, _| Ok(()))?;
+            return Ok(Materialized::default().into_source());
+        };
         let groups = group(input.series(), &a.grouping, a.without);
         let total = input.series().len();
         let largest = a.op == AggregateOp::Topk;

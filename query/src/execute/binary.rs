@@ -208,6 +208,12 @@ impl<'q> Evaluator<'q> {
             None => m.clone(),
         });
         let metas = metas.collect();
+        let many_node = if swapped { &b.rhs } else { &b.lhs };
+        if many_node.may_annotate() {
+            // Series without a partner are left out below, what there is to say of them is not.
+            let alone: Vec<usize> = (0..partner.len()).filter(|i| partner[*i].is_none()).collect();
+            self.shared.visit(&*many, &alone)?;
+        }
         let matched = super::source::filter(many, metas, partner.iter().map(Option::is_some).collect());
         let partner: Vec<usize> = partner.into_iter().flatten().collect();
         let metas = matched.series().to_vec();

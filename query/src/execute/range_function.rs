@@ -4,7 +4,6 @@ use super::column::{Bits, Column, Grid, SeriesMeta};
 use super::range_input::{RangeInput, RangeSeries, computed};
 use super::select::Anchor;
 use super::source::{Input, Materialized, Scratch, Source};
-use super::stored::to_select;
 use super::{Evaluator, Scalars, defect, metas_of};
 use crate::annotations::{Notes, invalid_quantile, quoted};
 use crate::functions::extended::Extension;
@@ -26,7 +25,6 @@ struct Applied {
     id: FunctionId,
     params: Vec<Scalars>,
     /// Where the range vector stands.
-    span: Span,
     /// Where the first argument stands.
     first_span: Span,
     type_labels: bool,
@@ -82,7 +80,8 @@ impl Source for Applied {
             notes
         })?;
         let labels = &self.input.metas[i].labels;
-        notes.write(labels.metric_name().unwrap_or(""), self.span, &mut scratch.annotations);
+        // Of the first argument too where that is a parameter, as Prometheus has it.
+        notes.write(labels.metric_name().unwrap_or(""), self.first_span, &mut scratch.annotations);
         if matches!(self.id, FunctionId::Rate | FunctionId::Increase) && out.present.any() {
             self.note_non_counter(labels, scratch);
         }
@@ -119,7 +118,7 @@ impl<'q> Evaluator<'q> {
                     Some(Extension::Smoothed) => (self.lookback, self.lookback),
                 };
                 let needed = RangeInput::needed(grid, selector.anchor, *range, margin);
-                let stored = self.snapshot.select(&selector.matchers, to_select(needed))?;
+                let stored = self.snapshot.select(&selector.matchers, needed)?;
                 Ok(RangeInput {
                     metas: metas_of(&stored),
                     series: RangeSeries::Stored(stored),
@@ -195,7 +194,6 @@ impl<'q> Evaluator<'q> {
             function,
             id,
             params,
-            span: range.span,
             first_span: args.first().map_or(range.span, |a| a.span),
             type_labels: self.features.type_and_unit_labels,
         };

@@ -114,6 +114,15 @@ impl Shared {
         })?;
         Ok(batches.into_iter().flatten().collect())
     }
+    /// Computes some columns for nothing but what they annotate.
+    pub(crate) fn visit(&self, source: &dyn Source, chosen: &[usize]) -> Result<(), QueryError> {
+        self.run(chosen.len().div_ceil(BATCH), chosen.len() >= PARALLEL_FROM, |batch, scratch| {
+            let mut column = Column::default();
+            let some = chosen.iter().skip(batch * BATCH).take(BATCH);
+            some.copied().try_for_each(|i| source.column(i, scratch, &mut column))
+        })
+        .map(|_| ())
+    }
     /// Computes everything; series without samples are left out.
     pub(crate) fn materialize(&self, source: &dyn Source) -> Result<Materialized, QueryError> {
         let rows = self.for_each(source, |i, column| {

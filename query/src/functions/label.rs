@@ -60,15 +60,20 @@ pub(crate) fn join(labels: &Labels, to: &str, separator: &str, from: &[&str]) ->
 
 /// What `absent` can say about the missing series: the labels that the selector pins to one value.
 pub(crate) fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let mut pinned: Vec<(&str, Option<&str>)> = Vec::new();
+    // Per label: the value, if it still has one, and whether an equality has been seen.
+    let mut pinned: Vec<(&str, Option<&str>, bool)> = Vec::new();
     for m in matchers.iter().filter(|m| m.name != METRIC_NAME) {
-        let value = (m.op == MatchOp::Equal).then_some(m.value.as_str());
-        match pinned.iter_mut().find(|p| p.0 == m.name) {
-            Some(known) => known.1 = None,
-            None => pinned.push((&m.name, value)),
-        }
+        let at = pinned.iter().position(|p| p.0 == m.name).unwrap_or_else(|| {
+            pinned.push((&m.name, None, false));
+            pinned.len() - 1
+        });
+        let known = &mut pinned[at];
+        // The first equality counts, also after other matchers, and any matcher after it undoes it.
+        let first = m.op == MatchOp::Equal && !known.2;
+        known.1 = first.then_some(m.value.as_str());
+        known.2 |= first;
     }
-    Labels::from_pairs(pinned.into_iter().filter_map(|(n, v)| v.map(|v| (n, v))))
+    Labels::from_pairs(pinned.into_iter().filter_map(|(name, value, _)| value.map(|v| (name, v))))
 }
 
 /// Order of texts in which runs of digits compare as numbers.

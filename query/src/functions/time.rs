@@ -1,13 +1,22 @@
 //! The calendar in UTC, for the date functions.
 //!
 //! Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms" (days from civil and back). Valid for
-//! every `i64` second: what falls outside the representable years is clamped first.
+//! every `i64` second: like Go's calendar it begins 292,277,022,400 years before year 1 and wraps around
+//! after 2^64 seconds.
 
 use crate::parse::FunctionId;
 
 const DAY: i64 = 86_400;
-/// Farthest second looked at, some 290 million years either way.
-const SECONDS_MAX: i64 = i64::MAX / 1024;
+/// From the calendar's beginning to the epoch, seconds; a multiple of a day.
+const EPOCH: u64 = 9_223_372_028_715_321_600;
+
+/// Days since the epoch and seconds of the day, `seconds` after the epoch.
+fn split(seconds: i64) -> (i64, i64) {
+    const SECONDS: u64 = DAY as u64;
+    let since_beginning = (seconds as u64).wrapping_add(EPOCH);
+    let days = (since_beginning / SECONDS) as i64 - (EPOCH / SECONDS) as i64;
+    (days, (since_beginning % SECONDS) as i64)
+}
 
 /// A date of the proleptic Gregorian calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +31,11 @@ pub(crate) struct Date {
 impl Date {
     /// The day on which `seconds` since the epoch falls.
     pub(crate) fn from_seconds(seconds: i64) -> Self {
-        let days = seconds.clamp(-SECONDS_MAX, SECONDS_MAX).div_euclid(DAY) + 719_468;
+        Self::from_days(split(seconds).0)
+    }
+    /// The day that is `days` after the epoch.
+    fn from_days(days: i64) -> Self {
+        let days = days + 719_468;
         let era = days.div_euclid(146_097);
         let day_of_era = days.rem_euclid(146_097);
         let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -57,13 +70,13 @@ pub(crate) fn date_function(id: FunctionId, value: f64) -> f64 {
     // What Go's conversion gives for values outside int64 (on amd64): the most negative one.
     let seconds =
         if value.is_nan() || value.abs() >= 9.223_372_036_854_775e18 { i64::MIN } else { value as i64 };
-    let date = Date::from_seconds(seconds);
-    let of_day = seconds.rem_euclid(DAY);
+    let (days, of_day) = split(seconds);
+    let date = Date::from_days(days);
     let number = match id {
         FunctionId::Year => date.year,
         FunctionId::Month => date.month,
         FunctionId::DayOfMonth => date.day,
-        FunctionId::DayOfWeek => (seconds.div_euclid(DAY) + 4).rem_euclid(7),
+        FunctionId::DayOfWeek => (days + 4).rem_euclid(7),
         FunctionId::DayOfYear => date.day_of_year(),
         FunctionId::DaysInMonth => date.days_in_month(),
         FunctionId::Hour => of_day / 3600,
@@ -85,6 +98,8 @@ mod tests {
         assert_eq!(date_function(FunctionId::DayOfYear, 951_868_800.0), 61.0);
         assert_eq!(date_function(FunctionId::DaysInMonth, 951_782_400.0), 29.0);
         assert_eq!(date_function(FunctionId::Minute, 3_660.9), 1.0);
-        assert!(date_function(FunctionId::Year, f64::NAN).is_finite());
+        // As Prometheus answers on amd64.
+        assert_eq!(date_function(FunctionId::Year, f64::INFINITY), 292_277_026_596.0);
+        assert_eq!(date_function(FunctionId::Hour, f64::NAN), 15.0);
     }
 }

@@ -98,6 +98,15 @@ impl Node {
             _ => self,
         }
     }
+    /// Whether evaluating it may have something to say (a warning or an info).
+    pub(crate) fn may_annotate(&self) -> bool {
+        match &self.plan {
+            Plan::Number(_) | Plan::Text(_) | Plan::Select(_) | Plan::Window(..) => false,
+            Plan::Invariant(inner) | Plan::Negate(inner) => inner.may_annotate(),
+            Plan::Subquery(subquery) => subquery.input.may_annotate(),
+            Plan::Binary(_) | Plan::Aggregate(_) | Plan::Call(..) => true,
+        }
+    }
     /// The text of a string literal.
     pub(crate) fn text(&self) -> &str {
         match &self.inner().plan {
