@@ -19,6 +19,16 @@ pub(super) fn collect(families: &mut Families, stats: &Stats) {
         stats.block_bytes as f64,
     );
     families.counter("marigram_head_flushes_total", "Times the head was written to blocks.", stats.flushes);
+    families.counter(
+        "marigram_block_merges_total",
+        "Times blocks were merged into a larger one.",
+        stats.merges,
+    );
+    families.counter(
+        "prometheus_tsdb_compactions_total",
+        "Total number of compactions: flushes of the head and merges of blocks.",
+        stats.flushes + stats.merges,
+    );
     families.counter("marigram_head_checkpoints_total", "Checkpoints of the head.", stats.checkpoints);
     families.counter(
         "marigram_storage_failures_total",

@@ -66,6 +66,8 @@ fn own_metrics_are_shown_stored_and_explained() {
     let reply = server.get("/api/v1/series?match[]=up");
     let up = r#"{"__name__":"up","instance":"here:9090","job":"marigram"}"#;
     assert_eq!(reply.text(), format!(r#"{{"status":"success","data":[{up}]}}"#));
+    let up = server.get("/api/v1/query?query=sum(up)").json("/data/result/0/value/1");
+    assert_eq!(up, "1", "the first query answers");
     let kind = server.get("/api/v1/metadata?metric=prometheus_http_requests_total").json("/data");
     assert_eq!(kind["prometheus_http_requests_total"], serde_json::Value::Null);
     let kind = server.get("/api/v1/metadata?metric=process_cpu_seconds_total").json("/data");

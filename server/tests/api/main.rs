@@ -5,6 +5,7 @@ mod network;
 mod operations;
 mod otlp;
 mod parameters;
+mod queries;
 mod results;
 mod support;
 mod work;

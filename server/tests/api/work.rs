@@ -8,7 +8,9 @@ use server::api::around::around;
 use server::error::{ApiError, ErrorType};
 use server::net::Limits;
 use server::state::App;
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -47,6 +49,45 @@ fn queries_wait_for_a_place_no_longer_than_they_may_take() {
     assert_eq!(server.get("/api/v1/labels").status, 200, "labels do not stand in the queries' queue");
     drop(place);
     assert_ne!(server.get("/api/v1/query?query=1&timeout=10s").status, 503);
+}
+
+fn waiting_for_ever(app: Arc<App>) -> Router {
+    let handler = |app: Arc<App>| async move {
+        let _ended = CountUp(Arc::clone(&app));
+        app.metrics.queries.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<&'static str>().await
+    };
+    let shared = Arc::clone(&app);
+    let state = Arc::clone(&app);
+    Router::new()
+        .route("/wait", get(move || handler(Arc::clone(&shared))))
+        .route("/-/healthy", get(|| async { "here" }))
+        .layer(from_fn_with_state(state, around))
+}
+
+/// Counts when it is dropped.
+struct CountUp(Arc<App>);
+
+impl Drop for CountUp {
+    fn drop(&mut self) {
+        self.0.metrics.panics.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_ends_its_request() {
+    let server = server_of(&[], Limits::default(), waiting_for_ever);
+    let until = |counter: &AtomicU64| {
+        while counter.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+    };
+    let mut client = server.connect();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    until(&server.app.metrics.queries);
+    drop(client);
+    until(&server.app.metrics.panics);
+    assert_eq!(server.get("/-/healthy").text(), "here");
 }
 
 /// Tells when it is dropped.
