@@ -17,21 +17,19 @@ pub const INTERVAL: i64 = 15;
 /// Slots from one simulated scrape to the next, as the capture's README proposes.
 pub const STRIDE: usize = 5;
 
-/// How a value continues past the end of the capture and differs between instances.
+/// How a series' values continue past the end of the capture and differ between instances.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Shape {
-    /// Repeats as it is.
-    Gauge,
-    /// Grows on: each pass through the capture adds the total increase, each instance a start value.
-    Counter {
-        /// Last value less the first.
-        increase: f64,
-        /// Whether the start value is the target's (parts of a histogram must agree) or the series' own.
-        shared_start: bool,
-        /// `10^d` when every value has at most `d` ≤ 6 decimals: sums are rounded to them, as the
-        /// exporter's own arithmetic would have it.
-        scale: Option<f64>,
-    },
+pub struct Shape {
+    /// For a counter, its last value less the first: it grows by that with each pass through the capture.
+    pub increase: Option<f64>,
+    /// Whether what an instance changes must be the same for all series of the target, as the parts of a
+    /// histogram must agree.
+    pub shared: bool,
+    /// `10^d` when every value has at most `d` ≤ 6 decimals: results are rounded to them, as the exporter's
+    /// own arithmetic would have it.
+    pub scale: Option<f64>,
+    /// Whether all values are so small that they are counts or states rather than magnitudes.
+    pub small: bool,
 }
 
 /// One series of a target.
@@ -138,15 +136,15 @@ fn series(line: &Line) -> Series {
 }
 
 fn shape(name: &str, values: &[f64]) -> Shape {
-    let part_of_histogram = ["_bucket", "_count", "_sum"].iter().any(|s| name.ends_with(s));
-    let named = part_of_histogram || name.ends_with("_total");
-    let (Some(first), Some(last)) = (values.first(), values.last()) else { return Shape::Gauge };
-    if !named || values.windows(2).any(|w| w[1] < w[0]) {
-        return Shape::Gauge;
-    }
+    let shared = ["_bucket", "_count", "_sum"].iter().any(|s| name.ends_with(s));
+    let falls = values.windows(2).any(|w| w[1] < w[0]);
+    let increase = match (values.first(), values.last()) {
+        (Some(first), Some(last)) if (shared || name.ends_with("_total")) && !falls => Some(last - first),
+        _ => None,
+    };
     let decimals = values.iter().map(|v| decimals(*v)).max().unwrap_or(0);
     let scale = (decimals <= 6).then(|| 10f64.powi(i32::try_from(decimals).expect("at most 6")));
-    Shape::Counter { increase: last - first, shared_start: part_of_histogram, scale }
+    Shape { increase, shared, scale, small: values.iter().all(|v| v.abs() <= 16.0) }
 }
 
 fn decimals(value: f64) -> usize {
@@ -159,12 +157,13 @@ mod tests {
 
     #[test]
     fn counters_are_told_from_gauges_and_their_decimals_found() {
-        let counter = shape("cpu_seconds_total", &[1.0, 1.25, 1.5]);
-        assert_eq!(counter, Shape::Counter { increase: 0.5, shared_start: false, scale: Some(100.0) });
-        assert_eq!(shape("load", &[1.0, 2.0]), Shape::Gauge);
-        assert_eq!(shape("falling_total", &[2.0, 1.0]), Shape::Gauge);
+        let counter = shape("cpu_seconds_total", &[1.0, 1.25, 17.5]);
+        let expected = Shape { increase: Some(16.5), shared: false, scale: Some(100.0), small: false };
+        assert_eq!(counter, expected);
+        assert_eq!(shape("load", &[1.0, 2.0]).increase, None);
+        assert_eq!(shape("falling_total", &[2.0, 1.0]).increase, None);
         let long = shape("x_sum", &[0.1, 0.123_456_789]);
-        assert!(matches!(long, Shape::Counter { scale: None, shared_start: true, .. }));
+        assert!(long.shared && long.small && long.scale.is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use storage_format::block::{BlobRef, BlockView, PAGE_SERIES, Section, read_footer};
 use tests_support::prom::Api;
 use tests_support::servers::{Kind, Server};
 
@@ -49,7 +50,7 @@ pub fn measure(server: &Server, limit: Duration) -> Result<Sizes, String> {
             ask(&mut api, "POST", "/api/v1/admin/tsdb/flush")?;
             // Compaction goes on by itself after the flush.
             await_stable(&data, limit);
-            Ok(walk(&data, &marigram))
+            marigram(&data)
         }
     }
 }
@@ -100,18 +101,35 @@ fn victoria(path: &Path) -> Which {
     }
 }
 
-fn marigram(path: &Path) -> Which {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    let is = |part: &str| path.components().any(|c| c.as_os_str() == part) || name.contains(part);
-    if is("wal") {
-        Which::Log
-    } else if is("chunks") {
-        Which::Data
-    } else if is("index") || is("symbols") || is("postings") || is("series") {
-        Which::Index
-    } else {
-        Which::Other
+/// Marigram keeps data and index in one file a block, whose footer tells where the index is.
+fn marigram(data: &Path) -> Result<Sizes, String> {
+    let mut sizes = walk(data, &|path| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        match path.extension() {
+            Some(ending) if ending == "block" => Which::Data,
+            _ if name.contains("wal") || path.components().any(|c| c.as_os_str() == "wal") => Which::Log,
+            _ => Which::Other,
+        }
+    });
+    for path in files(data).into_iter().filter(|p| p.extension().is_some_and(|e| e == "block")) {
+        let index = block_index(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        sizes.data -= index;
+        sizes.index += index;
     }
+    Ok(sizes)
+}
+
+/// Bytes of a block that find series and samples: its sections, and its pages with labels and places.
+fn block_index(path: &Path) -> Result<u64, String> {
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    let footer = read_footer(&bytes).map_err(|e| e.to_string())?;
+    let view = BlockView::new(&bytes, &footer);
+    let pages = view.blob(view.section(Section::Pages)).map_err(|e| e.to_string())?;
+    let mut index: u64 = footer.sections.iter().map(|s| s.length).sum();
+    for page in 0..usize::try_from(footer.series).unwrap_or(0).div_ceil(PAGE_SERIES) {
+        index += BlobRef::of_table(pages, page).map_err(|e| e.to_string())?.length;
+    }
+    Ok(index)
 }
 
 fn ask(api: &mut Api, method: &str, path: &str) -> Result<String, String> {
@@ -137,24 +155,31 @@ fn await_stable(dir: &Path, limit: Duration) {
 /// counts once for each.
 fn walk(dir: &Path, which: &dyn Fn(&Path) -> Which) -> Sizes {
     let mut sizes = Sizes::default();
-    let mut folders: Vec<PathBuf> = vec![dir.to_owned()];
+    for path in files(dir) {
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let field = match which(&path) {
+            Which::Data => &mut sizes.data,
+            Which::Index => &mut sizes.index,
+            Which::Log => &mut sizes.log,
+            Which::Other => &mut sizes.other,
+        };
+        // A sparse file (a reserved log) costs what it occupies, a full one its length.
+        *field += meta.len().min(meta.blocks() * 512);
+    }
+    sizes
+}
+
+/// All files below a folder.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
-            if meta.is_dir() {
-                folders.push(path);
-            } else if meta.is_file() {
-                let field = match which(&path) {
-                    Which::Data => &mut sizes.data,
-                    Which::Index => &mut sizes.index,
-                    Which::Log => &mut sizes.log,
-                    Which::Other => &mut sizes.other,
-                };
-                // A sparse file (a reserved log) costs what it occupies, a full one its length.
-                *field += meta.len().min(meta.blocks() * 512);
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
             }
         }
     }
-    sizes
+    found
 }

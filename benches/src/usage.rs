@@ -24,10 +24,11 @@ pub fn memory(pid: u32, what: &str) -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Waits until the process has used less than a twentieth of a core for two seconds, at most for `limit`.
+/// Waits until the process has used less than a twentieth of a core for eight seconds, at most for `limit`:
+/// longer than any of the servers waits before it writes what it has in memory.
 pub fn settle(pid: u32, limit: Duration) {
     let deadline = Instant::now() + limit;
-    let window = Duration::from_secs(2);
+    let window = Duration::from_secs(8);
     while Instant::now() < deadline {
         let before = cpu(pid);
         thread::sleep(window);

@@ -33,6 +33,9 @@ pub struct Plan {
     pub seed: u64,
     /// Percentage of instances that are replaced by new ones every ten minutes.
     pub churn: u64,
+    /// Whether magnitudes differ between instances: each value is multiplied by a factor in `[0.5, 2)` of its
+    /// series and instance. Without it, instances repeat one another's gauges at other times.
+    pub vary: bool,
     /// Milliseconds by which a scrape may be off in either direction, beside the capture's own jitter.
     pub jitter: u64,
 }
@@ -199,10 +202,19 @@ impl<'a> Stream<'a> {
     }
 
     fn value(&self, s: &Scraped, column: usize, shape: Shape, value: f64, pass: usize) -> f64 {
-        let Shape::Counter { increase, shared_start, scale } = shape else { return value };
-        let start = if shared_start { s.start } else { hash(&[s.start, column as u64]) % 1_000_000 };
-        let sum = value + pass as f64 * increase + start as f64;
-        match scale {
+        let own = if shape.shared { hash(&[s.start]) } else { hash(&[s.start, column as u64]) };
+        let grown = value + pass as f64 * shape.increase.unwrap_or(0.0);
+        let factor = if self.plan.vary && !shape.small {
+            0.5 + (own >> 11) as f64 / (1u64 << 53) as f64 * 1.5
+        } else {
+            1.0
+        };
+        let start = if shape.increase.is_some() { (own % 1_000_000) as f64 } else { 0.0 };
+        if factor == 1.0 && start == 0.0 && pass == 0 {
+            return value;
+        }
+        let sum = grown * factor + start;
+        match shape.scale {
             Some(scale) => (sum * scale).round() / scale,
             None => sum,
         }

@@ -49,6 +49,9 @@ struct Options {
     /// Percentage of instances replaced every ten minutes
     #[arg(long, default_value_t = 0)]
     churn: u64,
+    /// Let magnitudes differ between instances, which otherwise repeat one another's gauges
+    #[arg(long)]
+    vary: bool,
     /// Milliseconds of jitter in either direction beside the capture's own
     #[arg(long, default_value_t = 0)]
     jitter: u64,
@@ -107,6 +110,7 @@ fn plan(options: &Options, targets: &[Target]) -> (Plan, usize) {
         connections: options.connections.max(1),
         seed: options.seed,
         churn: options.churn,
+        vary: options.vary,
         jitter: options.jitter,
     };
     (plan, main_steps)
@@ -197,6 +201,9 @@ fn write(options: &Options, report: &Report, markdown: &str) -> Result<(), Strin
         if value > 0 {
             name.push_str(&format!("-{what}{value}"));
         }
+    }
+    if options.vary {
+        name.push_str("-vary");
     }
     fs::create_dir_all(&options.out).map_err(|e| e.to_string())?;
     let json = serde_json::to_string_pretty(report).map_err(|e| e.to_string())?;
