@@ -26,7 +26,7 @@ pub(super) struct Reference {
 
 /// For each column the reference that makes it cheaper, if there is one.
 pub(super) fn choose(columns: &[Prepared]) -> Vec<Option<Reference>> {
-    let steps: Vec<Option<(Vec<i64>, u64)>> = columns.iter().map(steps_of).collect();
+    let steps: Vec<Option<Steps>> = columns.iter().map(Steps::of).collect();
     let mut hops = vec![0; columns.len()];
     let mut chosen = Vec::with_capacity(columns.len());
     for (i, column) in columns.iter().enumerate() {
@@ -46,24 +46,19 @@ pub(super) fn choose(columns: &[Prepared]) -> Vec<Option<Reference>> {
 }
 
 /// The column whose steps are nearest to those of column `i`, when they tell something.
-fn candidate(
-    columns: &[Prepared],
-    steps: &[Option<(Vec<i64>, u64)>],
-    hops: &[usize],
-    i: usize,
-) -> Option<usize> {
-    let (own, weight) = steps[i].as_ref()?;
-    let mut least = weight - weight / 16;
+fn candidate(columns: &[Prepared], steps: &[Option<Steps>], hops: &[usize], i: usize) -> Option<usize> {
+    let own = steps[i].as_ref()?;
+    let whole = own.weights.last().copied().unwrap_or(0);
+    let mut least = whole - whole / 16;
     let mut best = None;
     for j in (i.saturating_sub(WINDOW)..i).rev() {
-        let Some((other, _)) = &steps[j] else { continue };
-        if hops[j] == MAX_HOPS
-            || other.len() != own.len()
-            || mapping_of(&columns[j]) != mapping_of(&columns[i])
-        {
+        let Some(other) = &steps[j] else { continue };
+        let alike =
+            other.steps.len() == own.steps.len() && mapping_of(&columns[j]) == mapping_of(&columns[i]);
+        if !alike || hops[j] == MAX_HOPS {
             continue;
         }
-        if let Some(weight) = weight_below(own, other, least) {
+        if let Some(weight) = own.weight_against(other, least) {
             least = weight;
             best = Some(j);
         }
@@ -71,30 +66,47 @@ fn candidate(
     best
 }
 
-/// Bits of the differences of the steps, when they are fewer than `limit`.
-fn weight_below(own: &[i64], other: &[i64], limit: u64) -> Option<u64> {
-    let mut weight = 0;
-    for (own, other) in own.chunks(64).zip(other.chunks(64)) {
-        let bits = own.iter().zip(other).map(|(a, b)| width_of(zigzag(a.wrapping_sub(*b))));
-        weight += u64::from(bits.sum::<u32>());
-        if weight >= limit {
-            return None;
-        }
-    }
-    Some(weight)
+/// The steps of a column that may take part.
+struct Steps {
+    steps: Vec<i64>,
+    /// Bits that the steps up to the end of each stretch take.
+    weights: Vec<u64>,
 }
 
-/// The steps of a column that may take part, and the bits they take.
-fn steps_of(column: &Prepared) -> Option<(Vec<i64>, u64)> {
-    match column {
-        Prepared::Varying { column, .. }
-            if column.exceptions.is_empty() && column.integers.len() >= MIN_INTEGERS =>
-        {
-            let steps = predict::steps_of(&column.integers);
-            let weight = steps.iter().map(|s| u64::from(width_of(zigzag(*s)))).sum();
-            Some((steps, weight))
+impl Steps {
+    /// Steps that are weighed between two looks at whether to go on.
+    const STRETCH: usize = 32;
+    /// Bits by which a difference may be behind on the way.
+    const LENIENCY: u64 = 32;
+
+    fn of(column: &Prepared) -> Option<Self> {
+        let Prepared::Varying { column, .. } = column else { return None };
+        if !column.exceptions.is_empty() || column.integers.len() < MIN_INTEGERS {
+            return None;
         }
-        _ => None,
+        let steps = predict::steps_of(&column.integers);
+        let mut weight = 0;
+        let weigh = |stretch: &[i64]| {
+            weight += stretch.iter().map(|s| u64::from(width_of(zigzag(*s)))).sum::<u64>();
+            weight
+        };
+        let weights = steps.chunks(Self::STRETCH).map(weigh).collect();
+        Some(Self { steps, weights })
+    }
+
+    /// Bits of the differences of the steps, when they are fewer than `limit` and have not fallen behind
+    /// the steps' own on the way.
+    fn weight_against(&self, other: &Self, limit: u64) -> Option<u64> {
+        let mut weight = 0;
+        let stretches = self.steps.chunks(Self::STRETCH).zip(other.steps.chunks(Self::STRETCH));
+        for ((own, other), so_far) in stretches.zip(&self.weights) {
+            let bits = own.iter().zip(other).map(|(a, b)| width_of(zigzag(a.wrapping_sub(*b))));
+            weight += u64::from(bits.sum::<u32>());
+            if weight >= limit || weight > so_far + Self::LENIENCY {
+                return None;
+            }
+        }
+        Some(weight)
     }
 }
 

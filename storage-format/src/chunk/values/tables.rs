@@ -35,10 +35,14 @@ impl Priced {
         let table = Table::of(counts);
         Self { prices: table.prices(), table }
     }
-    fn cost(&self, counts: &Counts) -> f64 {
-        let some = counts.iter().zip(&self.prices).filter(|(n, _)| **n > 0);
-        f64::from(some.map(|(n, price)| *n as f32 * price).sum::<f32>())
+    fn cost(&self, present: &[(usize, f32)]) -> f64 {
+        f64::from(present.iter().map(|(token, n)| n * self.prices[*token]).sum::<f32>())
     }
+}
+
+/// The tokens that occur, and how often.
+fn present(counts: &Counts) -> Vec<(usize, f32)> {
+    counts.iter().enumerate().filter(|(_, n)| **n > 0).map(|(token, n)| (token, *n as f32)).collect()
 }
 
 impl Tables {
@@ -47,9 +51,10 @@ impl Tables {
         let mut pool: Vec<Priced> = Vec::new();
         let mut members: Vec<Counts> = Vec::new();
         for counts in series {
+            let present = present(counts);
             let own = Priced::new(counts);
-            let own_bits = own.cost(counts) + description_bits(counts);
-            match cheapest(&pool, counts) {
+            let own_bits = own.cost(&present) + description_bits(counts);
+            match cheapest(&pool, &present) {
                 Some((best, bits)) if bits <= own_bits || pool.len() == MAX_TABLES => {
                     members[best].iter_mut().zip(counts.iter()).for_each(|(sum, n)| *sum += n);
                 }
@@ -65,7 +70,7 @@ impl Tables {
         let mut ids = vec![None; fitted.len()];
         let mut out = Self::default();
         for counts in series {
-            out.chosen.push(cheapest(&fitted, counts).map(|(best, bits)| {
+            out.chosen.push(cheapest(&fitted, &present(counts)).map(|(best, bits)| {
                 let id = *ids[best].get_or_insert_with(|| {
                     out.tables.push(fitted[best].table.clone());
                     out.tables.len() - 1
@@ -77,7 +82,7 @@ impl Tables {
     }
 }
 
-fn cheapest(pool: &[Priced], counts: &Counts) -> Option<(usize, f64)> {
-    let costs = pool.iter().enumerate().map(|(i, table)| (i, table.cost(counts)));
+fn cheapest(pool: &[Priced], present: &[(usize, f32)]) -> Option<(usize, f64)> {
+    let costs = pool.iter().enumerate().map(|(i, table)| (i, table.cost(present)));
     costs.filter(|(_, bits)| bits.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))
 }
