@@ -103,13 +103,11 @@ fn victoria(path: &Path) -> Which {
 
 /// Marigram keeps data and index in one file a block, whose footer tells where the index is.
 fn marigram(data: &Path) -> Result<Sizes, String> {
-    let mut sizes = walk(data, &|path| {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        match path.extension() {
-            Some(ending) if ending == "block" => Which::Data,
-            _ if name.contains("wal") || path.components().any(|c| c.as_os_str() == "wal") => Which::Log,
-            _ => Which::Other,
-        }
+    let mut sizes = walk(data, &|path| match folder(path, data) {
+        "blocks" => Which::Data,
+        "catalog" => Which::Index,
+        "wal" | "head" => Which::Log,
+        _ => Which::Other,
     });
     for path in files(data).into_iter().filter(|p| p.extension().is_some_and(|e| e == "block")) {
         let index = block_index(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -117,6 +115,12 @@ fn marigram(data: &Path) -> Result<Sizes, String> {
         sizes.index += index;
     }
     Ok(sizes)
+}
+
+/// The first part of a path below `root`.
+fn folder<'a>(path: &'a Path, root: &Path) -> &'a str {
+    let first = path.strip_prefix(root).ok().and_then(|p| p.components().next());
+    first.and_then(|c| c.as_os_str().to_str()).unwrap_or_default()
 }
 
 /// Bytes of a block that find series and samples: its sections, and its pages with labels and places.
