@@ -372,8 +372,9 @@ impl Inner {
         let samples = entries.clone().map(|e| e.samples).sum();
         let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
         let level = entries.clone().map(|e| e.level).max().unwrap_or(0) + 1;
-        let rank = entries.map(|e| e.rank).min().unwrap_or(0);
-        let slices = plan::slices(merge.range, series, samples);
+        let rank = entries.clone().map(|e| e.rank).min().unwrap_or(0);
+        let densest = entries.clone().map(|e| e.densest).sum();
+        let slices = plan::slices(merge.range, series, samples, densest);
         let mut source = MergeSource::new(sources);
         let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
         let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source)?;
@@ -417,7 +418,8 @@ impl Inner {
             let mut source = FlushSource::new(taken, window);
             let number = self.next_number();
             let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-            entries.extend(build_block(fs, &dir, number, 1, vec![window], &mut source)?);
+            let slices = plan::slices(window, 1, 0, source.densest());
+            entries.extend(build_block(fs, &dir, number, 1, slices, &mut source)?);
         }
         Ok(entries)
     }

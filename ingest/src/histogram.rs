@@ -141,7 +141,7 @@ fn too_many_buckets(limits: &Limits) -> String {
 }
 
 /// Lowers the resolution by `by` schema steps: bucket `i` becomes bucket `⌈i / 2^by⌉`.
-fn reduce(h: &mut Histogram, by: u32) -> Result<(), String> {
+pub(crate) fn reduce(h: &mut Histogram, by: u32) -> Result<(), String> {
     if by == 0 {
         return Ok(());
     }

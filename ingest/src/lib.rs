@@ -10,6 +10,7 @@ mod histogram;
 mod keys;
 mod labels;
 mod limits;
+mod merge;
 mod metadata;
 pub mod otlp;
 mod refusals;

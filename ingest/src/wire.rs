@@ -87,6 +87,31 @@ impl<'a> Reader<'a> {
         self.at = (self.at + n).min(self.end);
     }
 
+    /// Steps over the length-delimited fields at the cursor that begin with `tag`, as far as they are
+    /// plain (a tag of one byte, a length of up to two) and whole.
+    #[inline]
+    pub(crate) fn skip_run(&mut self, tag: u8) {
+        let rest = self.rest();
+        let mut at = 0;
+        while let Some([t, len]) = rest.get(at..at + 2) {
+            if *t != tag {
+                break;
+            }
+            let next = if *len < 0x80 {
+                at + 2 + usize::from(*len)
+            } else if let Some(high @ 0..0x80) = rest.get(at + 2) {
+                at + 3 + usize::from(*len & 0x7f) + (usize::from(*high) << 7)
+            } else {
+                break;
+            };
+            if next > rest.len() {
+                break;
+            }
+            at = next;
+        }
+        self.advance(at);
+    }
+
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Error> {
         match self.rest().first() {

@@ -9,6 +9,7 @@ use ingest::otlp::{Config, DeltaMode, Format, Receipt, Receiver, TranslationStra
 use ingest::{Encoding, Error, Limits};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use storage_format::model::{Histogram, Samples, TimeRange, is_stale};
 use support::{Message, message};
@@ -17,7 +18,7 @@ use support::{Message, message};
 const T: i64 = 1_700_000_000_000;
 
 struct Fixture {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     engine: Arc<Engine>,
     receiver: Receiver,
 }
@@ -30,7 +31,7 @@ fn fixture_within(config: Config, limits: Limits) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let engine = Arc::new(Engine::open(Options::new(dir.path())).unwrap());
     let receiver = Receiver::new(Arc::clone(&engine), config, limits);
-    Fixture { _dir: dir, engine, receiver }
+    Fixture { dir, engine, receiver }
 }
 
 impl Fixture {
@@ -800,6 +801,126 @@ fn delta_as_configured() {
     assert_eq!(f.engine.metadata()["d_total"][0].metric_type, MetricType::Unknown);
 }
 
+/// A delta point of the counter `d`.
+fn delta(start: i64, time: i64, v: f64) -> Value {
+    let point = json!({"asDouble": v, "startTimeUnixNano": nanos(start), "timeUnixNano": nanos(time)});
+    request(SERVICE, json!([sum("d", 1, true, json!([point]))]))
+}
+
+#[test]
+fn deltas_are_added_up() {
+    let f = fixture(Config::default());
+    for (start, time, v) in [(0, 10, 1.0), (10, 20, 2.5), (20, 30, 0.0), (45, 50, 4.0)] {
+        assert_eq!(f.json(&delta(start, time, v)).unwrap().rejected, 0);
+    }
+    assert_eq!(f.dump(), ["d_total{job=s} 10[0]=1 20[0]=3.5 30[0]=3.5 50[0]=7.5"]);
+    assert_eq!(f.engine.metadata()["d_total"][0].metric_type, MetricType::Counter);
+    let f = fixture(Config::default());
+    let points = json!(
+        [1, 2, 3].map(|i| json!({"asInt": i, "startTimeUnixNano": nanos(i - 1), "timeUnixNano": nanos(i)}))
+    );
+    f.json(&request(SERVICE, json!([sum("up", 1, false, points)]))).unwrap();
+    assert_eq!(f.dump(), ["up{job=s} 1[0]=1 2[0]=3 3[0]=6"]);
+}
+
+#[test]
+fn repeated_late_overlapping_and_impossible_deltas() {
+    let f = fixture(Config::default());
+    for (start, time, v) in [(0, 10, 1.0), (10, 20, 2.0), (20, 30, 4.0)] {
+        f.json(&delta(start, time, v)).unwrap();
+    }
+    let want = ["d_total{job=s} 10[0]=1 20[0]=3 30[0]=7"];
+    for (start, time, v) in [(20, 30, 4.0), (0, 10, 1.0), (10, 20, 2.0)] {
+        let receipt = f.json(&delta(start, time, v)).unwrap();
+        assert_eq!((receipt.rejected, receipt.message.as_str()), (0, ""), "a repetition is a success");
+    }
+    for (start, time, v, why) in [
+        (5, 15, 1.0, "delta older than the newest one of its stream"),
+        (25, 40, 1.0, "delta that overlaps the one before"),
+        (0, 40, 1.0, "delta that overlaps the one before"),
+        (50, 40, 1.0, "delta that ends before it starts"),
+        (30, 40, -1.0, "delta that is negative or not a number"),
+    ] {
+        let receipt = f.json(&delta(start, time, v)).unwrap();
+        assert_eq!((receipt.rejected, receipt.message), (1, format!("metric \"d\": {why}")));
+    }
+    assert_eq!(f.dump(), want);
+    let stale = json!({"flags": 1, "timeUnixNano": nanos(40)});
+    f.json(&request(SERVICE, json!([sum("d", 1, true, json!([stale]))]))).unwrap();
+    f.json(&delta(40, 50, 1.0)).unwrap();
+    assert_eq!(f.dump(), ["d_total{job=s} 10[0]=1 20[0]=3 30[0]=7 40=stale 50[0]=8"]);
+}
+
+#[test]
+fn deltas_go_on_after_a_restart() {
+    let f = fixture(Config::default());
+    f.json(&delta(0, 10, 1.0)).unwrap().ticket.wait().unwrap();
+    f.json(&delta(10, 20, 2.0)).unwrap().ticket.wait().unwrap();
+    let Fixture { dir, engine, receiver } = f;
+    engine.close().unwrap();
+    drop((engine, receiver));
+    let engine = Arc::new(Engine::open(Options::new(dir.path())).unwrap());
+    let receiver = Receiver::new(Arc::clone(&engine), Config::default(), Limits::OTLP);
+    let f = Fixture { dir, engine, receiver };
+    assert_eq!(f.json(&delta(10, 20, 2.0)).unwrap().rejected, 0);
+    assert_eq!(f.json(&delta(5, 15, 2.0)).unwrap().rejected, 1);
+    f.json(&delta(20, 30, 4.0)).unwrap();
+    assert_eq!(f.dump(), ["d_total{job=s} 10[0]=1 20[0]=3 30[0]=7"]);
+}
+
+#[test]
+fn delta_histograms_are_added_up() {
+    let f = fixture(Config::default());
+    let at = |start: i64, time: i64, mut extra: Value| {
+        let times = json!({"startTimeUnixNano": nanos(start), "timeUnixNano": nanos(time)});
+        extra.as_object_mut().unwrap().extend(times.as_object().unwrap().clone());
+        extra
+    };
+    let explicit = |point: Value| {
+        request(
+            SERVICE,
+            json!([{"name": "h", "histogram": {"aggregationTemporality": 1, "dataPoints": [point]}}]),
+        )
+    };
+    let native = |point: Value| {
+        request(
+            SERVICE,
+            json!([{"name": "e", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [point]}}]),
+        )
+    };
+    f.json(&explicit(at(
+        0,
+        10,
+        json!({"count": 3, "sum": 2.5, "bucketCounts": [1, 2], "explicitBounds": [1]}),
+    )))
+    .unwrap();
+    f.json(&explicit(at(
+        10,
+        20,
+        json!({"count": 1, "sum": -0.5, "bucketCounts": [1, 0], "explicitBounds": [1]}),
+    )))
+    .unwrap();
+    let side = |offset: i64, counts: &[u64]| json!({"offset": offset, "bucketCounts": counts});
+    f.json(&native(at(0, 10, json!({"count": 3, "sum": 2, "scale": 1, "positive": side(0, &[1, 2])}))))
+        .unwrap();
+    f.json(&native(at(
+        10,
+        20,
+        json!({"count": 6, "sum": 1, "scale": 0, "zeroCount": 1, "positive": side(0, &[5])}),
+    )))
+    .unwrap();
+    assert_eq!(
+        f.dump(),
+        [
+            "e{job=s} 10[0]=(n=3 sum=2 schema=1 zero=0@1e-128 +[1:1 2:2] -[]) 20[0]=(n=9 sum=3 schema=0 zero=1@1e-128 +[1:8] -[])",
+            "h_bucket{job=s,le=+Inf} 10[0]=3 20[0]=4",
+            "h_bucket{job=s,le=1} 10[0]=1 20[0]=2",
+            "h_count{job=s} 10[0]=3 20[0]=4",
+            "h_sum{job=s} 10[0]=2.5 20[0]=2",
+        ]
+    );
+}
+
 #[test]
 fn metadata_by_translated_name() {
     let f = fixture(Config::default());
@@ -1156,6 +1277,34 @@ fn shared() -> &'static Fixture {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    /// Whatever is repeated and however often the receiver starts anew, every delta counts once.
+    #[test]
+    fn every_delta_counts_once(deltas in proptest::collection::vec((0u32..1000, 0u8..4, any::<bool>()), 1..20)) {
+        static ENGINE: OnceLock<Fixture> = OnceLock::new();
+        static CASE: AtomicUsize = AtomicUsize::new(0);
+        let f = ENGINE.get_or_init(|| fixture(Config::default()));
+        let name = format!("p{}", CASE.fetch_add(1, Ordering::Relaxed));
+        let mut receiver = Receiver::new(Arc::clone(&f.engine), Config::default(), Limits::OTLP);
+        let (mut total, mut want) = (0.0, String::new());
+        for (i, (v, repeats, restart)) in deltas.iter().enumerate() {
+            let i = i as i64;
+            let point = json!({"asInt": v, "startTimeUnixNano": nanos(i), "timeUnixNano": nanos(i + 1)});
+            let body = request(SERVICE, json!([sum(&name, 1, true, json!([point]))])).to_string();
+            for _ in 0..=*repeats {
+                let receipt = receiver.receive(Format::Json, Encoding::Identity, body.as_bytes()).unwrap();
+                prop_assert_eq!(receipt.rejected, 0);
+            }
+            total += f64::from(*v);
+            want += &format!(" {}[0]={total}", i + 1);
+            if *restart {
+                receiver = Receiver::new(Arc::clone(&f.engine), Config::default(), Limits::OTLP);
+            }
+        }
+        let matcher = Matcher::new(MatchOp::Equal, "__name__", &format!("{name}_total")).unwrap();
+        let found = f.engine.snapshot().select(&[matcher], TimeRange::ALL).unwrap();
+        prop_assert_eq!(line(&found[0]), format!("{name}_total{{job=s}}{want}"));
+    }
 
     #[test]
     fn no_body_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -11,9 +11,13 @@ use crate::state::App;
 use engine::Engine;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// How often the storage engine is asked for reports.
+const REPORTS_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until Ctrl-C, SIGTERM or `/-/quit`.
 ///
@@ -46,11 +50,16 @@ async fn serve(flags: Flags) -> Result<(), String> {
         addresses.push(listener.local_addr().map_err(|e| cannot_listen(address, &e))?.to_string());
         servers.spawn(listener.serve(router(Arc::clone(&app)), app.stop.clone()));
     }
-    listen_for_otlp(&app, &connections, &mut servers).await?;
+    let without = listen_for_otlp(&app, &connections, &mut servers).await?;
     let opened = open(&app).await;
     if let Ok(true) = opened {
+        // Told late: a start that fails says why it fails and nothing else.
+        for (address, error) in &without {
+            log::warn("OTLP is not received on an address", &[("address", address), ("err", error)]);
+        }
         banner(&app.flags, &addresses);
         let interval = app.flags.self_scrape_interval;
+        servers.spawn(tell_reports(Arc::clone(&app)));
         if let Some(instance) = addresses.first().filter(|_| !interval.is_zero()) {
             servers.spawn(self_scrape::run(Arc::clone(&app), instance.clone(), interval));
         }
@@ -64,18 +73,19 @@ async fn serve(flags: Flags) -> Result<(), String> {
 }
 
 /// OTLP has addresses of its own. A default one that is taken, by a collector perhaps, is no reason not to
-/// start; one that was asked for is.
+/// start, and is returned with its error; one that was asked for is.
 async fn listen_for_otlp(
     app: &Arc<App>,
     connections: &Arc<Semaphore>,
     servers: &mut JoinSet<()>,
-) -> Result<(), String> {
+) -> Result<Vec<(String, io::Error)>, String> {
+    let mut without = Vec::new();
     let flags = &app.flags.otlp;
     let address = flags.grpc_listen_address.as_str();
     if !address.is_empty() {
         match GrpcListener::bind(address, Arc::clone(connections)).await {
             Ok(listener) => drop(servers.spawn(listener.serve(Arc::clone(app)))),
-            Err(error) => otlp_is_off(address, OtlpFlags::GRPC, &error)?,
+            Err(error) => without.push(otlp_is_off(address, OtlpFlags::GRPC, error)?),
         }
     }
     let address = flags.http_listen_address.as_str();
@@ -84,18 +94,17 @@ async fn listen_for_otlp(
             Ok(listener) => {
                 drop(servers.spawn(listener.serve(otlp_router(Arc::clone(app)), app.stop.clone())))
             }
-            Err(error) => otlp_is_off(address, OtlpFlags::HTTP, &error)?,
+            Err(error) => without.push(otlp_is_off(address, OtlpFlags::HTTP, error)?),
         }
     }
-    Ok(())
+    Ok(without)
 }
 
-fn otlp_is_off(address: &str, default: &str, error: &io::Error) -> Result<(), String> {
+fn otlp_is_off(address: &str, default: &str, error: io::Error) -> Result<(String, io::Error), String> {
     if address != default {
         return Err(format!("cannot listen on {address} for OTLP: {error}"));
     }
-    log::warn("OTLP is not received on an address", &[("address", &address), ("err", error)]);
-    Ok(())
+    Ok((address.to_owned(), error))
 }
 
 /// Opens the storage engine; false when the server was stopped before that was done.
@@ -119,6 +128,24 @@ async fn close(app: &Arc<App>) -> Result<(), String> {
     closed.map_err(|e| e.to_string())?;
     log::info("stopped", &[]);
     Ok(())
+}
+
+/// Logs what the storage engine reports: damage it found, failures of its background work.
+async fn tell_reports(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(REPORTS_EVERY);
+    let mut told: Vec<String> = Vec::new();
+    loop {
+        tokio::select! {
+            () = app.stop.raised() => return,
+            _ = ticks.tick() => {}
+        }
+        let Ok(engine) = app.engine() else { return };
+        let Ok(stats) = tokio::task::spawn_blocking(move || engine.stats()).await else { return };
+        for report in stats.reports.iter().filter(|report| !told.contains(report)) {
+            log::warn("storage", &[("report", report)]);
+        }
+        told = stats.reports;
+    }
 }
 
 fn cannot_listen(address: &str, error: &io::Error) -> String {

@@ -35,8 +35,9 @@ fn capture_path() -> PathBuf {
     shared.join("data/capture.jsonl.zst")
 }
 
-/// A shared timestamp column of a scrape every 15 s with the capture's jitter, and its size.
-fn timestamps(jitter: &[i64], samples: usize, step: usize) -> usize {
+/// A shared timestamp column of a scrape every 15 s with the capture's jitter: its size, and nanoseconds a
+/// sample to decode it.
+fn timestamps(jitter: &[i64], samples: usize, step: usize) -> (usize, f64) {
     let column: Vec<i64> = (0..samples as i64)
         .zip(jitter.iter().step_by(step).cycle())
         .map(|(i, jitter)| 1_795_164_331_223 + i * 15_000 + jitter)
@@ -44,9 +45,15 @@ fn timestamps(jitter: &[i64], samples: usize, step: usize) -> usize {
     let mut bytes = Vec::new();
     storage_format::chunk::timestamps::encode(&column, &mut bytes);
     let mut out = Vec::new();
-    storage_format::chunk::timestamps::decode(&bytes, &mut out).expect("what was encoded");
+    let decoding = time(samples * 1000, || {
+        for _ in 0..1000 {
+            out.clear();
+            storage_format::chunk::timestamps::decode(&bytes, &mut out).expect("what was encoded");
+            std::hint::black_box(&out);
+        }
+    });
     assert_eq!(out, column);
-    bytes.len()
+    (bytes.len(), decoding)
 }
 
 fn load() -> Vec<Template> {
@@ -263,9 +270,12 @@ fn main() {
     let (instances, samples) = (args.next().unwrap_or(59), args.next().unwrap_or(480));
     let (series, step) = (args.next().unwrap_or(64), args.next().unwrap_or(5));
     let templates = load();
-    for template in templates.iter().filter(|t| t.labels["__name__"] == "up") {
-        let bytes = timestamps(&template.jitter, samples, step);
-        println!("timestamp column of {samples} scrapes of job {}: {bytes} bytes", template.labels["job"]);
+    let spread: Vec<i64> = (0..3000).map(|i| (i * i * 7919) % 13).collect();
+    let scraped =
+        templates.iter().filter(|t| t.labels["__name__"] == "up").map(|t| (&t.labels["job"][..], &t.jitter));
+    for (what, jitter) in scraped.chain([("nothing but jitter", &spread), ("no jitter", &vec![0; 3000])]) {
+        let (bytes, decoding) = timestamps(jitter, samples, step);
+        println!("timestamp column, {what}: {bytes} bytes, decode {decoding:.2} ns/sample");
     }
     let columns = simulate(&templates, instances, samples, step);
     let all: Vec<&Column> = columns.iter().collect();

@@ -3,7 +3,8 @@
 //! Written whole and swapped in by a rename. Bytes (little-endian): magic and version (8) · number of the
 //! catalog u64 · log position of the checkpoint u64 · number of the checkpoint u64 (0: none) · shards u32 ·
 //! number of blocks u32 · blocks, each: number u64, rank u64, first timestamp i64, last timestamp i64, level u32,
-//! series u64, samples u64, bytes u64 · CRC-32C of everything before u32.
+//! series u64, samples u64, float samples of the
+//! densest series u64, bytes u64 · CRC-32C of everything before u32.
 
 use crate::bytes::Cursor;
 use crate::error::{FormatError, FormatErrorKind};
@@ -11,7 +12,7 @@ use crate::model::Timestamp;
 
 /// First bytes of a catalog; the last one is the version.
 pub const MAGIC: [u8; 8] = *b"MARICAT\x01";
-const BLOCK_BYTES: usize = 60;
+const BLOCK_BYTES: usize = 68;
 
 /// What a catalog says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +46,8 @@ pub struct BlockEntry {
     pub series: u64,
     /// Number of samples.
     pub samples: u64,
+    /// Float samples of the series that has most of them.
+    pub densest: u64,
     /// Size of the file.
     pub bytes: u64,
 }
@@ -64,7 +67,7 @@ impl Catalog {
                 out.extend_from_slice(&word.to_le_bytes());
             }
             out.extend_from_slice(&block.level.to_le_bytes());
-            for word in [block.series, block.samples, block.bytes] {
+            for word in [block.series, block.samples, block.densest, block.bytes] {
                 out.extend_from_slice(&word.to_le_bytes());
             }
         }
@@ -105,6 +108,7 @@ impl Catalog {
                 level: cursor.u32()?,
                 series: cursor.u64()?,
                 samples: cursor.u64()?,
+                densest: cursor.u64()?,
                 bytes: cursor.u64()?,
             });
         }
@@ -118,8 +122,17 @@ mod tests {
 
     #[test]
     fn survives_and_no_damage_goes_unseen() {
-        let block =
-            BlockEntry { number: 3, rank: 2, min: -5, max: 9, level: 1, series: 2, samples: 7, bytes: 400 };
+        let block = BlockEntry {
+            number: 3,
+            rank: 2,
+            min: -5,
+            max: 9,
+            level: 1,
+            series: 2,
+            samples: 7,
+            densest: 4,
+            bytes: 400,
+        };
         let catalog =
             Catalog { number: 9, log_position: 1 << 40, checkpoint: 8, shards: 2, blocks: vec![block; 3] };
         let bytes = catalog.encode();

@@ -155,7 +155,7 @@ const FUNCTIONS: [&str; 20] = [
 /// Queries that Prometheus refuses, with words that clients show.
 const REFUSED: [&str; 6] = [
     "count_over_time({job=\"prometheus\"}[25s])",
-    "node_cpu_seconds_total / on (instance) node_load1",
+    "node_load1{job=\"node\"} / on (job) node_cpu_seconds_total{job=\"node\",cpu=\"0\"}",
     "rate(node_load1)",
     "sum(",
     "node_load1 + on (cpu) group_left () node_cpu_seconds_total{cpu=\"0\"}",

@@ -60,6 +60,9 @@ impl Kind {
                 "--web.enable-admin-api".to_owned(),
                 // Its own metrics would be series that the other side does not have.
                 "--self-scrape.interval=0".to_owned(),
+                // Fixed ports would be shared with whatever else runs on the machine.
+                "--otlp.grpc-listen-address=".to_owned(),
+                "--otlp.http-listen-address=".to_owned(),
             ],
             Self::Prometheus => vec![
                 format!("--web.listen-address={addr}"),

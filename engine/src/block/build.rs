@@ -61,5 +61,15 @@ pub(crate) fn build_block(
     drop(file);
     fs.rename(&temporary, &path).map_err(io("rename"))?;
     fs.sync_dir(dir).map_err(io("fsync directory"))?;
-    Ok(Some(BlockEntry { number, rank: number, min, max, level, series, samples: writer.samples(), bytes }))
+    Ok(Some(BlockEntry {
+        number,
+        rank: number,
+        min,
+        max,
+        level,
+        series,
+        samples: writer.samples(),
+        densest: writer.densest(),
+        bytes,
+    }))
 }

@@ -1,7 +1,7 @@
 //! Head to blocks: the chunks a flush takes, as a source for the block builder.
 
 use crate::Error;
-use crate::block::BlockSource;
+use crate::block::{BlockSource, keep_range};
 use crate::head::{FlushedSeries, decode_chunk};
 use crate::snapshot::{normalize, settle};
 use std::path::PathBuf;
@@ -24,6 +24,15 @@ impl<'a> FlushSource<'a> {
         let places = (0..series.len() as u32).filter(|i| inside(&series[*i as usize])).collect();
         Self { series, places, window, next: 0, page: 0..0 }
     }
+
+    /// Samples in the window of the series that has most.
+    pub(crate) fn densest(&self) -> u64 {
+        let inside = |i: &u32| {
+            let chunks = self.series[*i as usize].chunks.iter().filter(|c| self.window.contains(c.min));
+            chunks.map(|chunk| u64::from(chunk.count)).sum()
+        };
+        self.places.iter().map(inside).max().unwrap_or(0)
+    }
 }
 
 impl BlockSource for FlushSource<'_> {
@@ -34,7 +43,7 @@ impl BlockSource for FlushSource<'_> {
         Ok(self.places[self.page.clone()].iter().map(labels).collect())
     }
 
-    fn read(&mut self, place: usize, _: TimeRange, into: &mut Samples) -> Result<(), Error> {
+    fn read(&mut self, place: usize, slice: TimeRange, into: &mut Samples) -> Result<(), Error> {
         into.clear();
         let series = &self.series[self.places[self.page.start + place] as usize];
         // In-order chunks first: of samples with the same timestamp the first wins.
@@ -47,6 +56,10 @@ impl BlockSource for FlushSource<'_> {
             }
         }
         normalize(into);
+        if slice != self.window {
+            keep_range(into, 0, slice);
+            into.histograms.retain(|sample| slice.contains(sample.0));
+        }
         Ok(())
     }
 }

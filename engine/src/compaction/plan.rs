@@ -2,6 +2,7 @@
 
 use crate::head::WINDOW_MS;
 use storage_format::catalog::BlockEntry;
+use storage_format::chunk::MAX_SAMPLES;
 use storage_format::model::{TimeRange, Timestamp};
 
 /// Each level's ranges are this many times as long as those of the level below.
@@ -9,6 +10,10 @@ const FACTOR: i64 = 3;
 /// Most samples a series should have in one slice of a block: more compress a little better, fewer are
 /// read faster where a query needs a short range.
 const SLICE_SAMPLES: u64 = 2048;
+
+/// Length of a slice that cannot hold too many samples of a series; a part of every window.
+const DENSE_SLICE_MS: i64 = WINDOW_MS / 8;
+const _: () = assert!(DENSE_SLICE_MS <= MAX_SAMPLES as i64);
 
 /// The blocks to merge into one, and the range that they fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +57,18 @@ fn merge_of_length(blocks: &[BlockEntry], length: i64, newest: Timestamp) -> Opt
 }
 
 /// How to cut the range of a merge: into the longest slices (of a level's length) in which a series has
-/// few enough samples on average.
-pub(crate) fn slices(range: TimeRange, series: u64, samples: u64) -> Vec<TimeRange> {
+/// few enough samples on average, and in which no series can have more than a column holds. `densest` is
+/// the number of samples of the series that has most.
+pub(crate) fn slices(range: TimeRange, series: u64, samples: u64, densest: u64) -> Vec<TimeRange> {
     let mut length = range.end - range.start;
     let per_series = samples / series.max(1);
     let span = length.max(1) as u64;
     while length > WINDOW_MS && per_series.saturating_mul(length as u64) / span > SLICE_SAMPLES {
         length /= FACTOR;
+    }
+    // Timestamps are whole milliseconds: a slice has no more samples of a series than milliseconds.
+    if densest > MAX_SAMPLES as u64 {
+        length = length.min(DENSE_SLICE_MS);
     }
     let count = (range.end - range.start) / length;
     (0..count.max(1))
@@ -73,7 +83,17 @@ mod tests {
     const H: i64 = 3_600_000;
 
     fn block(number: u64, min: i64, max: i64) -> BlockEntry {
-        BlockEntry { number, rank: number, min, max, level: 1, series: 10, samples: 100, bytes: 1 }
+        BlockEntry {
+            number,
+            rank: number,
+            min,
+            max,
+            level: 1,
+            series: 10,
+            samples: 100,
+            densest: 9,
+            bytes: 1,
+        }
     }
 
     #[test]
@@ -98,9 +118,14 @@ mod tests {
     #[test]
     fn slices_get_shorter_with_more_samples() {
         let range = TimeRange::new(0, 18 * H);
-        assert_eq!(slices(range, 10, 10 * 2000).len(), 1);
-        assert_eq!(slices(range, 10, 10 * 4320).len(), 3);
-        assert_eq!(slices(range, 10, 10 * 64_800).len(), 9);
-        assert_eq!(slices(range, 0, 0), [range]);
+        assert_eq!(slices(range, 10, 10 * 2000, 2000).len(), 1);
+        assert_eq!(slices(range, 10, 10 * 4320, 4320).len(), 3);
+        assert_eq!(slices(range, 10, 10 * 64_800, 64_800).len(), 9);
+        assert_eq!(slices(range, 0, 0, 0), [range]);
+        assert_eq!(
+            slices(range, 1000, 2_000_000, 1_500_000).len(),
+            72,
+            "one series a thousand times a second"
+        );
     }
 }

@@ -6,6 +6,7 @@
 
 mod attributes;
 mod config;
+mod delta;
 mod json;
 mod names;
 mod points;
@@ -22,11 +23,12 @@ use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
+use delta::Accumulator;
 use engine::{AppendOutcome, Engine, Ticket};
 use request::{Origin, Request};
 use resolve::Resolver;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +80,14 @@ pub struct Receiver {
     config: Config,
     limits: Limits,
     seen: Seen,
+    deltas: Mutex<Accumulator>,
 }
 
 impl Receiver {
     /// A receiver; `limits` are usually [`Limits::OTLP`].
     #[must_use]
     pub fn new(engine: Arc<Engine>, config: Config, limits: Limits) -> Self {
-        Self { engine, config, limits, seen: Seen::default() }
+        Self { engine, config, limits, seen: Seen::default(), deltas: Mutex::default() }
     }
 
     /// Decodes, translates and stores one `ExportMetricsServiceRequest`.
@@ -94,28 +97,23 @@ impl Receiver {
     /// writes.
     pub fn receive(&self, format: Format, encoding: Encoding, body: &[u8]) -> Result<Receipt, Error> {
         request::with(|request| {
-            request.clear();
-            let limit = self.limits.body_bytes;
-            match (format, encoding) {
-                (Format::Protobuf, _) => decompress(encoding, body, limit, &mut request.body)?,
-                (Format::Json, Encoding::Identity) if body.len() <= limit => {
-                    json::to_protobuf(body, limit, &mut request.body)?;
-                }
-                (Format::Json, _) => {
-                    let mut text = Vec::new();
-                    decompress(encoding, body, limit, &mut text)?;
-                    json::to_protobuf(&text, limit, &mut request.body)?;
-                }
-            }
-            walk::walk(request, &self.config, &self.limits, &self.seen)?;
+            decode(request, (format, encoding), body, &self.config, &self.limits, &self.seen)?;
             self.store(request)
         })
     }
 
     fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
         request.metadata.tell(&self.engine, &self.seen)?;
-        let mut resolver = Resolver::new(request, &self.config, &self.limits);
-        let (outcome, ticket) = self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?;
+        let (outcome, ticket) = if request.has_delta && self.config.delta == DeltaMode::ToCumulative {
+            // Held until the engine has the totals, so that two requests for one stream cannot cross.
+            let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
+            let staged = deltas.accumulate(request, &self.config, &self.limits, &self.engine)?;
+            let appended = self.append(request)?;
+            deltas.commit(staged, &request.batch, &appended.0);
+            appended
+        } else {
+            self.append(request)?
+        };
         let late = refused_points(request, &outcome);
         let points = request.points.len() as u64 + request.skipped_points;
         let rejected = request.refusals.count + late;
@@ -123,6 +121,50 @@ impl Receiver {
         describe(&outcome, &mut messages);
         Ok(Receipt { points, rejected, message: messages.join("; "), ticket })
     }
+
+    fn append(&self, request: &Request) -> Result<(AppendOutcome, Ticket), Error> {
+        let mut resolver = Resolver::new(request, &self.config, &self.limits);
+        Ok(self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?)
+    }
+}
+
+/// Decodes a request into columns and throws them away: what decoding alone costs, for measurements and
+/// fuzzing. Returns the number of samples and histograms.
+///
+/// # Errors
+/// As [`Receiver::receive`], apart from the engine's.
+pub fn decode_only(format: Format, encoding: Encoding, body: &[u8]) -> Result<usize, Error> {
+    static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
+    static CONFIG: LazyLock<Config> = LazyLock::new(Config::default);
+    request::with(|request| {
+        decode(request, (format, encoding), body, &CONFIG, &Limits::OTLP, &SEEN)?;
+        request.metadata.remember(&SEEN);
+        Ok(request.batch.timestamps.len() + request.batch.histograms.len())
+    })
+}
+
+fn decode(
+    request: &mut Request,
+    (format, encoding): (Format, Encoding),
+    body: &[u8],
+    config: &Config,
+    limits: &Limits,
+    seen: &Seen,
+) -> Result<(), Error> {
+    request.clear();
+    let limit = limits.body_bytes;
+    match (format, encoding) {
+        (Format::Protobuf, _) => decompress(encoding, body, limit, &mut request.body)?,
+        (Format::Json, Encoding::Identity) if body.len() <= limit => {
+            json::to_protobuf(body, limit, &mut request.body)?;
+        }
+        (Format::Json, _) => {
+            let mut text = Vec::new();
+            decompress(encoding, body, limit, &mut text)?;
+            json::to_protobuf(&text, limit, &mut request.body)?;
+        }
+    }
+    walk::walk(request, config, limits, seen)
 }
 
 /// Data points of which the engine did not store everything. A `target_info` is no data point.

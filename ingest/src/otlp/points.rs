@@ -38,8 +38,15 @@ struct Common {
 impl Common {
     /// Takes an attribute field; runs of them are hashed together.
     #[inline]
-    fn attribute(&mut self, field: &Field<'_>, whole: Reader<'_>) -> Result<(), Error> {
-        let (start, end) = (field.start as u32, field.message()?.end() as u32);
+    fn attribute(
+        &mut self,
+        field: &Field<'_>,
+        rest: &mut Reader<'_>,
+        whole: Reader<'_>,
+    ) -> Result<(), Error> {
+        field.message()?;
+        rest.skip_run((self.attributes << 3) as u8 | crate::wire::BYTES);
+        let (start, end) = (field.start as u32, rest.at() as u32);
         if self.run.end != start {
             self.flush(whole);
             self.run.start = start;
@@ -62,9 +69,15 @@ impl Common {
     }
     /// Takes the fields that stand at the same number in all kinds of points.
     #[inline]
-    fn take(&mut self, field: &Field<'_>, whole: Reader<'_>, flags: u32) -> Result<bool, Error> {
+    fn take(
+        &mut self,
+        field: &Field<'_>,
+        rest: &mut Reader<'_>,
+        whole: Reader<'_>,
+        flags: u32,
+    ) -> Result<bool, Error> {
         match field.number {
-            n if n == self.attributes => self.attribute(field, whole)?,
+            n if n == self.attributes => self.attribute(field, rest, whole)?,
             2 => self.start = milliseconds(field.fixed64()?),
             3 => self.time = milliseconds(field.fixed64()?),
             n if n == flags => self.stale = field.varint()? & NO_RECORDED_VALUE != 0,
@@ -114,7 +127,7 @@ fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32)
     let mut common = Common { attributes: 7, ..Common::default() };
     let (mut fields, mut value) = (message, None);
     while let Some(field) = fields.field()? {
-        if common.take(&field, message, 8)? {
+        if common.take(&field, &mut fields, message, 8)? {
             continue;
         }
         match field.number {
@@ -137,9 +150,9 @@ fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32)
     Ok(Ok(common.time))
 }
 
-/// An explicit histogram or a summary as its fields stand.
+/// An explicit histogram as its fields stand. Kept between points for its allocations.
 #[derive(Debug, Default)]
-struct Explicit {
+pub(super) struct Explicit {
     count: u64,
     sum: Option<f64>,
     counts: Vec<u64>,
@@ -147,6 +160,11 @@ struct Explicit {
 }
 
 impl Explicit {
+    fn clear(&mut self) {
+        (self.count, self.sum) = (0, None);
+        self.counts.clear();
+        self.bounds.clear();
+    }
     fn check(&self) -> Result<(), String> {
         if !self.counts.is_empty() && self.counts.len() != self.bounds.len() + 1 {
             return Err(format!(
@@ -167,10 +185,24 @@ impl Explicit {
 }
 
 fn explicit(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32), delta: bool) -> Stored {
+    let mut h = std::mem::take(&mut walk.request.explicit);
+    h.clear();
+    let done = explicit_point(walk, message, (metric, point), delta, &mut h);
+    walk.request.explicit = h;
+    done
+}
+
+fn explicit_point(
+    walk: &mut Walk<'_>,
+    message: Reader<'_>,
+    (metric, point): (u128, u32),
+    delta: bool,
+    h: &mut Explicit,
+) -> Stored {
     let mut common = Common { attributes: 9, ..Common::default() };
-    let (mut fields, mut h) = (message, Explicit::default());
+    let mut fields = message;
     while let Some(field) = fields.field()? {
-        if common.take(&field, message, 10)? {
+        if common.take(&field, &mut fields, message, 10)? {
             continue;
         }
         match field.number {
@@ -225,7 +257,7 @@ fn explicit(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u3
 fn custom_buckets(
     walk: &mut Walk<'_>,
     common: &Common,
-    mut explicit: Explicit,
+    explicit: &mut Explicit,
     (key, point): (u128, u32),
     delta: bool,
 ) -> Stored {
@@ -257,7 +289,7 @@ fn custom_buckets(
         sum: explicit.sum.unwrap_or(0.0),
         positive_spans: buckets.spans,
         positive_counts: buckets.counts,
-        custom_bounds: explicit.bounds,
+        custom_bounds: explicit.bounds.clone(),
         ..Histogram::default()
     };
     native(walk, common, h, i32::from(CUSTOM_BUCKETS_SCHEMA), (key, point), delta)
@@ -274,7 +306,7 @@ fn exponential(
     let (mut fields, mut scale) = (message, 0);
     let (mut positive, mut negative) = (None, None);
     while let Some(field) = fields.field()? {
-        if common.take(&field, message, 10)? {
+        if common.take(&field, &mut fields, message, 10)? {
             continue;
         }
         match field.number {
@@ -371,7 +403,7 @@ fn summary(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32
     let (mut fields, mut count, mut sum) = (message, 0, 0.0);
     let mut quantiles = Vec::new();
     while let Some(field) = fields.field()? {
-        if common.take(&field, message, 8)? {
+        if common.take(&field, &mut fields, message, 8)? {
             continue;
         }
         match field.number {

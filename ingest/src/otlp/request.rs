@@ -136,6 +136,7 @@ pub(super) struct Request {
     /// Data points that are not in `points` because their metric was refused.
     pub(super) skipped_points: u64,
     pub(super) has_delta: bool,
+    pub(super) explicit: super::points::Explicit,
 }
 
 impl Request {
@@ -162,13 +163,7 @@ impl Request {
     /// Pushes a float sample of the current series; `start` is 0 when unknown.
     #[inline]
     pub(super) fn push(&mut self, timestamp: Timestamp, start: Timestamp, value: f64) {
-        let batch = &mut self.batch;
-        if start != 0 {
-            batch.starts.resize(batch.timestamps.len(), 0);
-            batch.starts.push(start);
-        }
-        batch.timestamps.push(timestamp);
-        batch.values.push(value);
+        push_float(&mut self.batch, timestamp, start, value);
     }
     fn shrink(&mut self) {
         if self.body.capacity() > KEEP_BYTES {
@@ -179,6 +174,17 @@ impl Request {
             *self = Self { body: std::mem::take(&mut self.body), ..Self::default() };
         }
     }
+}
+
+/// Pushes a float sample; the column of starts stays short until its end is needed.
+#[inline]
+pub(super) fn push_float(batch: &mut WriteBatch, timestamp: Timestamp, start: Timestamp, value: f64) {
+    if start != 0 {
+        batch.starts.resize(batch.timestamps.len(), 0);
+        batch.starts.push(start);
+    }
+    batch.timestamps.push(timestamp);
+    batch.values.push(value);
 }
 
 /// Calls `work` with this thread's buffers.

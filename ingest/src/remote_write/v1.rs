@@ -94,7 +94,7 @@ fn series(
     let whole = message;
     let (floats_before, histograms_before) = (scratch.batch.timestamps.len(), scratch.batch.histograms.len());
     // The shape every sender has: labels, then samples.
-    skip_labels(&mut message);
+    message.skip_run(LABELS);
     let mut run = LabelRun { start: whole.at(), end: message.at(), copied_at: None };
     while quick_sample(&mut message, &mut scratch.batch, budget)? {}
     let mut refused = Vec::new();
@@ -137,27 +137,6 @@ fn series(
         batch.end_series(series_key(name), offset, len);
     }
     Ok(())
-}
-
-/// Steps over the label fields at the cursor as long as they are of the plain kind.
-#[inline]
-fn skip_labels(message: &mut Reader<'_>) {
-    let rest = message.rest();
-    let mut at = 0;
-    while let Some([LABELS, len]) = rest.get(at..at + 2) {
-        let next = if *len < 0x80 {
-            at + 2 + usize::from(*len)
-        } else if let Some(high @ 0..0x80) = rest.get(at + 2) {
-            at + 3 + usize::from(*len & 0x7f) + (usize::from(*high) << 7)
-        } else {
-            break;
-        };
-        if next > rest.len() {
-            break;
-        }
-        at = next;
-    }
-    message.advance(at);
 }
 
 /// Takes a sample at the cursor if it has the usual shape: value, then timestamp, and nothing else.

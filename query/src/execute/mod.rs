@@ -165,7 +165,7 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Input<'q>, QueryError> {
         let smoothed = selector.extension == Some(crate::functions::extended::Extension::Smoothed);
         let range = InstantSelect::range(grid, selector.anchor, self.lookback, smoothed);
-        let stored = self.snapshot.select(&selector.matchers, range)?;
+        let stored = self.snapshot.select(&selector.matchers, stored::to_select(range))?;
         Ok(Box::new(InstantSelect {
             metas: metas_of(&stored),
             stored,

@@ -4,6 +4,7 @@ use super::column::{Bits, Column, Grid, SeriesMeta};
 use super::range_input::{RangeInput, RangeSeries, computed};
 use super::select::Anchor;
 use super::source::{Input, Materialized, Scratch, Source};
+use super::stored::to_select;
 use super::{Evaluator, Scalars, defect, metas_of};
 use crate::annotations::{Notes, invalid_quantile, quoted};
 use crate::functions::extended::Extension;
@@ -118,7 +119,7 @@ impl<'q> Evaluator<'q> {
                     Some(Extension::Smoothed) => (self.lookback, self.lookback),
                 };
                 let needed = RangeInput::needed(grid, selector.anchor, *range, margin);
-                let stored = self.snapshot.select(&selector.matchers, needed)?;
+                let stored = self.snapshot.select(&selector.matchers, to_select(needed))?;
                 Ok(RangeInput {
                     metas: metas_of(&stored),
                     series: RangeSeries::Stored(stored),

@@ -11,6 +11,11 @@ use storage_format::model::{CounterResetHint, Samples, TimeRange};
 /// How far before the range the histogram is looked for that the first one is compared with, milliseconds.
 const BEFORE: i64 = 600_000;
 
+/// The range to select series for that will be read with `range`.
+pub(super) fn to_select(range: TimeRange) -> TimeRange {
+    TimeRange::new(range.start.saturating_sub(BEFORE), range.end)
+}
+
 /// Replaces `into` by the samples of `series` inside `range`; they are charged until the returned holding is
 /// dropped. `stats`: see [`tell_hints`].
 pub(super) fn read(

@@ -30,13 +30,17 @@ pub struct BlockWriter {
     series: u32,
     floats: u64,
     histograms: u64,
+    /// Floats so far of each series of the page being written, and of the series with most of them.
+    page_floats: Vec<u64>,
+    densest: u64,
     min: Timestamp,
     max: Timestamp,
     scratch: Samples,
 }
 
 impl BlockWriter {
-    /// A block over these slices: ascending, not overlapping, at least one.
+    /// A block over these slices: ascending, not overlapping, at least one, none with more than
+    /// `chunk::MAX_SAMPLES` floats of one series (which a slice of no more milliseconds cannot have).
     #[must_use]
     pub fn new(slices: Vec<TimeRange>) -> Self {
         let mut output = vec![0; HEADER_BYTES];
@@ -56,6 +60,8 @@ impl BlockWriter {
             series: 0,
             floats: 0,
             histograms: 0,
+            page_floats: Vec::new(),
+            densest: 0,
             min: i64::MAX,
             max: i64::MIN,
             scratch: Samples::default(),
@@ -72,6 +78,12 @@ impl BlockWriter {
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.floats + self.histograms
+    }
+
+    /// Float samples so far of the series that has most of them.
+    #[must_use]
+    pub fn densest(&self) -> u64 {
+        self.densest
     }
 
     /// First and last timestamp written so far, when there is one.
@@ -106,6 +118,8 @@ impl BlockWriter {
         let mut page = Vec::new();
         self.put_labels(labels, &mut page);
         let mut samples = std::mem::take(&mut self.scratch);
+        self.page_floats.clear();
+        self.page_floats.resize(labels.len(), 0);
         for slice in self.slices.clone() {
             let place = self.put_slice(labels.len(), slice, &mut samples, read)?;
             put_varint(&mut page, place.map_or(0, |(offset, _)| offset));
@@ -178,6 +192,8 @@ impl BlockWriter {
                 before = column;
                 group.push(&samples.values);
                 self.floats += samples.timestamps.len() as u64;
+                self.page_floats[i] += samples.timestamps.len() as u64;
+                self.densest = self.densest.max(self.page_floats[i]);
             }
             if samples.starts.iter().any(|s| *s != 0) {
                 let mut bytes = Vec::new();

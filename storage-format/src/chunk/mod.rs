@@ -15,6 +15,9 @@ pub mod values;
 pub const MAX_SAMPLES: usize = 1 << 20;
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod hostile {
     /// Hands `check` the bytes with each single bit flipped, and cut at each length.
     pub(crate) fn each_damage(bytes: &[u8], mut check: impl FnMut(&[u8])) {

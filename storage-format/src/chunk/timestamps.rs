@@ -153,10 +153,13 @@ fn decode_grid(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Res
         } else {
             (count - done, 0)
         };
-        for _ in 0..run {
-            out.push(base.wrapping_add(bits.get(width) as i64));
-            base = base.wrapping_add(interval as i64);
+        let slots = (0..run as i64).map(|slot| base.wrapping_add(slot.wrapping_mul(interval as i64)));
+        if width == 0 {
+            out.extend(slots);
+        } else {
+            out.extend(slots.map(|slot| slot.wrapping_add(bits.get(width) as i64)));
         }
+        base = base.wrapping_add((run as i64).wrapping_mul(interval as i64));
         base = base.wrapping_add(missing.wrapping_mul(interval) as i64);
         done += run;
     }
@@ -211,7 +214,11 @@ fn decode_deltas(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> R
     let mut bits = BitReader::new(cursor.take(bits_len((count - 1) * width as usize))?);
     let from = out.len();
     out.push(timestamp);
-    out.extend((1..count).map(|_| bits.get(width) as i64));
+    if width == 0 {
+        out.resize(from + count, 0);
+    } else {
+        out.extend((1..count).map(|_| bits.get(width) as i64));
+    }
     let rests = &mut out[from + 1..];
     let mut at = 0;
     for _ in 0..patches {
