@@ -107,6 +107,23 @@ fn long_columns_are_cut_where_a_chunk_is_full() {
 }
 
 #[test]
+fn a_wide_layout_of_many_samples_is_refused_before_it_is_laid_out() {
+    let spans = 20_000;
+    let layout =
+        Histogram { positive_spans: vec![Span { offset: 0, length: 0 }; spans], ..Histogram::default() };
+    let mut bytes = Vec::new();
+    let times: Vec<i64> = (0..1000).collect();
+    put_part(&mut bytes, |part| timestamps::encode(&times, part));
+    put_part(&mut bytes, |part| starts::encode(&[0; 1000], &times, part));
+    put_runs(&mut bytes, std::iter::repeat_n(0, 1000));
+    put_varint(&mut bytes, 1);
+    Layout::of(&layout).encode(&mut bytes);
+    put_runs(&mut bytes, std::iter::repeat_n(0, 1000));
+    let refused = FormatError::malformed(WHAT, bytes.len());
+    assert_eq!(decode(&bytes, &mut Vec::new()), Err(refused));
+}
+
+#[test]
 fn damage_is_refused_or_bounded() {
     let mut samples = growing(6, 3);
     samples[3].2 = Histogram::stale();

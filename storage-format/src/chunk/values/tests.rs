@@ -115,6 +115,18 @@ fn counters_come_near_the_entropy_of_their_steps() {
 }
 
 #[test]
+fn cumulative_buckets_cost_their_own_increments() {
+    let mut buckets = vec![counter(1, 480, 15)];
+    for i in 2..=12 {
+        let below: &Vec<f64> = &buckets[buckets.len() - 1];
+        buckets.push(counter(i, 480, 15).iter().zip(below).map(|(own, below)| own + below).collect());
+    }
+    let bytes = round_trip(&buckets).len();
+    // Four bits each for their own; two hops in three are over one other bucket, the third begins anew.
+    assert!(bytes < 12 * 480 * 5 / 8, "{bytes}");
+}
+
+#[test]
 fn what_comes_again_in_other_series_is_stored_once() {
     let columns: Vec<_> = (0..32).map(|i| counter(7, 1000, 60_000)[i * 10..i * 10 + 600].to_vec()).collect();
     let bytes = round_trip(&columns).len();
