@@ -1,8 +1,9 @@
 //! A disk in memory that can lose power: the simulated disk of the crash tests, and a scratch disk.
 //!
 //! Model: every file has live bytes and durable bytes, every directory has live names and durable names.
-//! [`MemoryDisk::power_cut`] drops names and bytes that were not synced, keeping for each file a prefix of
-//! the unsynced bytes that the caller chooses, possibly with a torn (garbled) end.
+//! [`MemoryDisk::power_cut`] drops names and bytes that were not synced as its caller chooses: of a file's
+//! unsynced bytes a prefix survives, in which sectors may be lost (zeros) or garbled, as after writes that
+//! reached the disk in another order. A recording disk keeps its state after every operation.
 
 use super::{File, FileSystem, Mapping};
 use std::collections::BTreeMap;
@@ -10,21 +11,30 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Bytes that a disk writes as a whole.
+const SECTOR: usize = 512;
+
 #[derive(Debug, Default, Clone)]
 struct Content {
-    live: Vec<u8>,
-    durable: Vec<u8>,
+    live: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
+}
+
+/// What a disk holds at one moment.
+#[derive(Debug, Default, Clone)]
+struct Image {
+    inodes: Vec<Content>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    inodes: Vec<Content>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
+    image: Image,
     locked: bool,
-    operations: u64,
-    fail_at: Option<u64>,
-    frozen: bool,
+    operations: usize,
+    fail_at: Option<usize>,
+    recording: Option<Vec<Image>>,
 }
 
 /// A simulated disk; clones share it.
@@ -45,16 +55,20 @@ impl Drop for MemoryLock {
 }
 
 impl State {
-    /// Counts a persistence operation; fails it when it is the chosen one or the power is already gone.
+    /// Counts a persistence operation; fails it when it is the chosen one.
     fn step(&mut self) -> io::Result<()> {
-        if self.frozen {
-            return Err(io::Error::other("power is off"));
-        }
         self.operations += 1;
         if self.fail_at == Some(self.operations) {
             return Err(io::Error::other("injected fault"));
         }
         Ok(())
+    }
+
+    /// Ends an operation that changed something.
+    fn done(&mut self) {
+        if let Some(images) = &mut self.recording {
+            images.push(self.image.clone());
+        }
     }
 }
 
@@ -62,54 +76,81 @@ impl MemoryDisk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
     /// Number of persistence operations so far.
     #[must_use]
-    pub fn operations(&self) -> u64 {
+    pub fn operations(&self) -> usize {
         self.state().operations
     }
+
     /// Makes the `n`-th persistence operation from the start of this disk fail once.
-    pub fn fail_at(&self, n: u64) {
+    pub fn fail_at(&self, n: usize) {
         self.state().fail_at = Some(n);
     }
-    /// From now on every operation fails: the machine has lost power, its processes just do not know yet.
-    pub fn freeze(&self) {
-        self.state().frozen = true;
+
+    /// From now on keeps the disk's state after every change.
+    pub fn record(&self) {
+        self.state().recording = Some(Vec::new());
     }
-    /// The disk as a power cut leaves it. `keep` is asked, for each file with unsynced bytes, how many of
-    /// them survive, and for each unsynced name change (given as 1) whether it survives (1) or not (0);
-    /// `torn` garbles the last surviving unsynced byte.
+
+    /// Number of changes recorded so far.
     #[must_use]
-    pub fn power_cut(&self, keep: &mut dyn FnMut(usize) -> usize, torn: bool) -> Self {
+    pub fn recorded(&self) -> usize {
+        self.state().recording.as_ref().map_or(0, Vec::len)
+    }
+
+    /// A disk as a loss of power leaves this one after its `moment`-th recorded change (`None`: now).
+    /// `choose(n)` picks a number below `n` for every question the physics leave open.
+    #[must_use]
+    pub fn power_cut(&self, moment: Option<usize>, choose: &mut dyn FnMut(usize) -> usize) -> Self {
         let state = self.state();
-        let mut names = state.durable_names.clone();
-        for (path, inode) in &state.names {
-            if names.get(path) != Some(inode) && keep(1) == 1 {
+        let recorded = moment.and_then(|m| state.recording.as_ref()?.get(m));
+        let image = recorded.unwrap_or(&state.image);
+        let mut names = image.durable_names.clone();
+        for (path, inode) in &image.names {
+            if names.get(path) != Some(inode) && choose(2) == 1 {
                 names.insert(path.clone(), *inode);
             }
         }
-        for path in state.durable_names.keys() {
-            if !state.names.contains_key(path) && keep(1) == 1 {
+        for path in image.durable_names.keys() {
+            if !image.names.contains_key(path) && choose(2) == 1 {
                 names.remove(path);
             }
         }
-        let inodes = state
-            .inodes
-            .iter()
-            .map(|content| {
-                let same = content.live.len() >= content.durable.len();
-                let mut bytes = content.durable.clone();
-                if same && content.live.len() > bytes.len() {
-                    let extra = keep(content.live.len() - bytes.len()).min(content.live.len() - bytes.len());
-                    let end = bytes.len() + extra;
-                    bytes.extend_from_slice(&content.live[bytes.len()..end]);
-                    if torn && extra > 0 {
-                        bytes[end - 1] ^= 0xa5;
-                    }
+        let inodes = image.inodes.iter().map(|content| content.after_power_cut(choose)).collect();
+        let image = Image { inodes, durable_names: names.clone(), names };
+        Self(Arc::new(Mutex::new(State { image, ..State::default() })))
+    }
+}
+
+impl Content {
+    fn after_power_cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
+        let synced = self.durable.len();
+        if self.live.len() <= synced || self.live[..synced] != self.durable[..] {
+            // Cut back or rewritten without a sync: either content may be found.
+            let found = if self.live != self.durable && choose(2) == 1 { &self.live } else { &self.durable };
+            return Self { live: Arc::clone(found), durable: Arc::clone(found) };
+        }
+        let kept = match choose(4) {
+            0 => 0,
+            1 => self.live.len() - synced,
+            _ => choose(self.live.len() - synced + 1),
+        };
+        let mut bytes = self.live[..synced + kept].to_vec();
+        if choose(2) == 1 {
+            let mut at = synced;
+            while at < bytes.len() {
+                let end = bytes.len().min((at / SECTOR + 1) * SECTOR);
+                match choose(6) {
+                    0 => bytes[at..end].fill(0),
+                    1 => bytes[at..end].iter_mut().for_each(|b| *b ^= 0xa5),
+                    _ => {}
                 }
-                Content { live: bytes.clone(), durable: bytes }
-            })
-            .collect();
-        Self(Arc::new(Mutex::new(State { inodes, durable_names: names.clone(), names, ..State::default() })))
+                at = end;
+            }
+        }
+        let bytes = Arc::new(bytes);
+        Self { live: Arc::clone(&bytes), durable: bytes }
     }
 }
 
@@ -123,22 +164,25 @@ impl File for MemoryFile {
         let outcome = state.step();
         // A failing write leaves a part of its bytes behind.
         let written = if outcome.is_ok() { bytes.len() } else { bytes.len() / 2 };
-        if !state.frozen {
-            state.inodes[self.inode].live.extend_from_slice(&bytes[..written]);
-        }
+        let live = &mut state.image.inodes[self.inode].live;
+        Arc::make_mut(live).extend_from_slice(&bytes[..written]);
+        state.done();
         outcome
     }
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.step()?;
-        let content = &mut state.inodes[self.inode];
-        content.durable = content.live.clone();
+        let content = &mut state.image.inodes[self.inode];
+        content.durable = Arc::clone(&content.live);
+        state.done();
         Ok(())
     }
     fn truncate(&mut self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.step()?;
-        state.inodes[self.inode].live.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let live = &mut state.image.inodes[self.inode].live;
+        Arc::make_mut(live).truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        state.done();
         Ok(())
     }
 }
@@ -150,55 +194,58 @@ impl FileSystem for MemoryDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut state = self.state();
         state.step()?;
-        state.inodes.push(Content::default());
-        let inode = state.inodes.len() - 1;
-        state.names.insert(path.to_owned(), inode);
+        state.image.inodes.push(Content::default());
+        let inode = state.image.inodes.len() - 1;
+        state.image.names.insert(path.to_owned(), inode);
+        state.done();
         Ok(Box::new(MemoryFile { disk: self.clone(), inode }))
     }
     fn map(&self, path: &Path) -> io::Result<Mapping> {
         let state = self.state();
-        let inode = state.names.get(path).ok_or_else(|| not_found(path))?;
-        Ok(Mapping::Owned(Arc::from(state.inodes[*inode].live.as_slice())))
+        let inode = state.image.names.get(path).ok_or_else(|| not_found(path))?;
+        Ok(Mapping::Owned(Arc::from(state.image.inodes[*inode].live.as_slice())))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        let inode = state.names.remove(from).ok_or_else(|| not_found(from))?;
-        state.names.insert(to.to_owned(), inode);
+        let inode = state.image.names.remove(from).ok_or_else(|| not_found(from))?;
+        state.image.names.insert(to.to_owned(), inode);
+        state.done();
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        state.names.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+        state.image.names.remove(path).ok_or_else(|| not_found(path))?;
+        state.done();
+        Ok(())
     }
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        let inode = *state.names.get(from).ok_or_else(|| not_found(from))?;
-        state.names.insert(to.to_owned(), inode);
+        let inode = *state.image.names.get(from).ok_or_else(|| not_found(from))?;
+        state.image.names.insert(to.to_owned(), inode);
+        state.done();
         Ok(())
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        Ok(self.state().names.keys().filter(|p| p.parent() == Some(dir)).cloned().collect())
+        Ok(self.state().image.names.keys().filter(|p| p.parent() == Some(dir)).cloned().collect())
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
-        let live: Vec<_> = state
-            .names
-            .iter()
-            .filter(|(p, _)| p.parent() == Some(dir))
-            .map(|(p, i)| (p.clone(), *i))
-            .collect();
-        state.durable_names.retain(|p, _| p.parent() != Some(dir));
-        state.durable_names.extend(live);
+        let inside = |p: &PathBuf| p.parent() == Some(dir);
+        let image = &mut state.image;
+        image.durable_names.retain(|p, _| !inside(p));
+        let live = image.names.iter().filter(|(p, _)| inside(p)).map(|(p, i)| (p.clone(), *i));
+        image.durable_names.extend(live);
+        state.done();
         Ok(())
     }
     fn size(&self, path: &Path) -> io::Result<u64> {
         let state = self.state();
-        let inode = state.names.get(path).ok_or_else(|| not_found(path))?;
-        Ok(state.inodes[*inode].live.len() as u64)
+        let inode = state.image.names.get(path).ok_or_else(|| not_found(path))?;
+        Ok(state.image.inodes[*inode].live.len() as u64)
     }
     fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         let mut state = self.state();
