@@ -149,8 +149,15 @@ fn crash_everywhere(seed: u64) -> usize {
             let again = after.clone();
             again.record();
             // The number of changes is the index of the state behind the last of them plus one.
-            check(&open(&again).expect("recovers"), &history, moment + 1);
+            let engine = open(&again).expect("recovers");
+            check(&engine, &history, moment + 1);
             states += 1;
+            if random.below(4) == 0 {
+                goes_on(engine, &again, &mut random);
+                states += 1;
+                continue;
+            }
+            drop(engine);
             if again.recorded() > 0 {
                 let during = random.below(again.recorded());
                 let twice = again.power_cut(Some(during), &mut |n| random.below(n));
@@ -165,6 +172,17 @@ fn crash_everywhere(seed: u64) -> usize {
         }
     }
     states
+}
+
+/// A recovered engine takes new samples; they survive the next loss of power.
+fn goes_on(engine: Engine, disk: &MemoryDisk, random: &mut Random) {
+    let mut samples = Samples::default();
+    samples.push_float(1 << 35, 0, 0.5);
+    engine.append(&[(labels(99), samples)]).expect("takes samples");
+    drop(engine);
+    let after = disk.power_cut(None, &mut |n| random.below(n));
+    let found = read_all(&open(&after).expect("recovers again"));
+    assert_eq!(found.get(&(99, 1 << 35)), Some(&0.5f64.to_bits()), "acknowledged after a recovery and lost");
 }
 
 #[test]
