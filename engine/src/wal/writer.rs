@@ -24,7 +24,7 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// Most bytes that may wait for the writer.
 const PENDING_BYTES_MAX: usize = 128 << 20;
 /// Pause before a failed write is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Counters of the log.
 #[derive(Debug, Default)]
