@@ -132,7 +132,7 @@ impl Content {
         let synced = self.durable.len();
         if self.live.len() <= synced || self.live[..synced] != self.durable[..] {
             // Cut back or rewritten without a sync: either content may be found.
-            let found = if self.live != self.durable && choose(2) == 1 { &self.live } else { &self.durable };
+            let found = if self.abandoned.is_empty() && choose(2) == 1 { &self.live } else { &self.durable };
             return Self { live: Arc::clone(found), durable: Arc::clone(found), abandoned: Vec::new() };
         }
         let kept = match choose(4) {
