@@ -121,7 +121,7 @@ impl Engine {
         background: bool,
     ) -> Result<Self, Error> {
         let store = Store::open(fs, options.path.clone())?;
-        let held = store.lock()?;
+        let directory_lock = store.lock()?;
         let catalog = match store.read_catalog()? {
             Some(catalog) => catalog,
             None => {
@@ -138,7 +138,8 @@ impl Engine {
         let head = Arc::new(Head::new(catalog.shards, limits));
         let metadata = MetadataStore::default();
         let recovered = recover(&store, catalog, &head, &metadata)?;
-        let wal = Wal::start(Arc::clone(&store.fs), store.wal_dir(), recovered.next, options.wal_sync)?;
+        let (wal_dir, held) = (store.wal_dir(), recovered.from_log);
+        let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, options.wal_sync, held)?;
         let oldest = AtomicI64::new(head.oldest().unwrap_or(i64::MAX));
         let inner = Arc::new(Inner {
             options,
@@ -156,7 +157,7 @@ impl Engine {
             counters: Counters::default(),
             reports: Mutex::new(recovered.damage),
         });
-        let engine = Self { inner, worker: Mutex::new(None), _lock: held };
+        let engine = Self { inner, worker: Mutex::new(None), _lock: directory_lock };
         if background {
             let inner = Arc::clone(&engine.inner);
             let thread =
@@ -164,6 +165,8 @@ impl Engine {
             let path = engine.inner.options.path.clone();
             let failed = |source| Error::Io { path, operation: "start the background thread", source };
             *lock(&engine.worker) = Some(thread.map_err(failed)?);
+        } else {
+            engine.inner.secure()?;
         }
         Ok(engine)
     }
@@ -338,8 +341,18 @@ impl Inner {
         reports.push(sentence);
     }
 
+    /// After recovery: writes down what was read from the log, then lets writes be acknowledged.
+    pub(crate) fn secure(&self) -> Result<(), Error> {
+        if self.wal.is_held() {
+            self.checkpoint()?;
+            self.wal.release();
+        }
+        Ok(())
+    }
+
     /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
     pub(crate) fn maintain(&self) -> Result<(), Error> {
+        self.secure()?;
         if let (Some(newest), oldest) = (self.head.newest(), self.oldest.load(Relaxed)) {
             // A window is cut when the head is half a window past it; until then late samples are cheap.
             let until = window_of(newest.saturating_sub(WINDOW_MS / 2));

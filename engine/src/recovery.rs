@@ -24,6 +24,9 @@ pub(crate) struct Recovered {
     pub(crate) blocks: Vec<Arc<Block>>,
     /// Where the log goes on.
     pub(crate) next: u64,
+    /// Whether anything came from the log. What was read may stand in the page cache only, so nothing may
+    /// be acknowledged that builds on it before a checkpoint has it.
+    pub(crate) from_log: bool,
     /// Damage that was found, a sentence each; the data around it is there.
     pub(crate) damage: Vec<String>,
 }
@@ -111,5 +114,6 @@ pub(crate) fn recover(
     }
     damage.extend(head.replay(&batches).iter().map(|e| format!("write-ahead log: {e}")));
     let next = log.end.max(catalog.log_position);
-    Ok(Recovered { catalog, blocks, next, damage })
+    let from_log = log.records().next().is_some();
+    Ok(Recovered { catalog, blocks, next, from_log, damage })
 }

@@ -405,6 +405,9 @@ impl BlockSeries {
     /// Decodes the float columns of all selected series of the page.
     fn decode_selected(&self, slice: &SliceView<'_>) -> Result<DecodedSlice, FormatError> {
         let mut out = DecodedSlice { places: vec![None; self.page.view.len()], ..DecodedSlice::default() };
+        if self.page.selected.iter().all(|place| slice.column(*place).is_none()) {
+            return Ok(out); // Only histograms: there is no group then.
+        }
         let group = slice.group()?;
         for place in &self.page.selected {
             let (Some(column), Some(at)) = (slice.column(*place), slice.place(*place)) else { continue };

@@ -9,6 +9,9 @@ const PERIOD: Duration = Duration::from_secs(5);
 
 /// Runs until the engine closes.
 pub(crate) fn run(inner: &Arc<Inner>) {
+    if let Err(e) = inner.secure() {
+        inner.report(format!("the recovered head cannot be written down, writes wait: {e}"));
+    }
     loop {
         let closing = inner.closing.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = inner.wake.wait_timeout_while(closing, PERIOD, |closing| !*closing);

@@ -57,6 +57,8 @@ struct State {
     /// Everything before is durable (or written, as the mode says).
     done: u64,
     pending_bytes: usize,
+    /// Nothing is acknowledged yet: what recovery read from the log is not known to be on the disk.
+    held: bool,
     refused: Option<String>,
     poisoned: bool,
     closing: bool,
@@ -88,17 +90,20 @@ impl std::fmt::Debug for Wal {
 }
 
 impl Wal {
-    /// Starts the log at position `next`, in a new segment.
+    /// Starts the log at position `next`, in a new segment. A `held` log takes records and makes them
+    /// durable, but no ticket is completed before `release`.
     pub(crate) fn start(
         fs: Arc<dyn FileSystem>,
         dir: PathBuf,
         next: u64,
         sync: WalSync,
+        held: bool,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.lock();
             (state.next, state.base, state.done) = (next, next, next);
+            state.held = held;
         }
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -164,7 +169,7 @@ impl Wal {
             let reason = state.refused.clone().unwrap_or_default();
             drop(state);
             promise.complete(Err(Error::ReadOnly { reason }));
-        } else if state.done >= state.next {
+        } else if state.done >= state.next && !state.held {
             drop(state);
             promise.complete(Ok(()));
         } else {
@@ -174,6 +179,17 @@ impl Wal {
             self.shared.work.notify_one();
         }
         ticket
+    }
+
+    /// Whether tickets wait for `release`.
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.lock().held
+    }
+
+    /// Lets tickets complete.
+    pub(crate) fn release(&self) {
+        self.shared.lock().held = false;
+        self.shared.work.notify_one();
     }
 
     /// Position behind the last record handed over.
@@ -248,6 +264,9 @@ impl Writer {
             }
             let state = self.shared.lock();
             if closing && (state.done >= state.next || state.refused.is_some()) || state.poisoned {
+                drop(state);
+                // A held log may stop before anybody was told.
+                self.fail_promises("the storage is closing");
                 return;
             }
         }
@@ -256,7 +275,10 @@ impl Writer {
     /// Waits for work and takes it over. Returns the position behind it and whether the log is closing.
     fn take_work(&mut self) -> (u64, bool) {
         let mut state = self.shared.lock();
-        while state.promises.is_empty() && !state.closing && self.carried.is_empty() {
+        while (state.promises.is_empty() || state.held && state.pending.is_empty())
+            && !state.closing
+            && self.carried.is_empty()
+        {
             let idle = match (self.sync, self.dirty_since) {
                 (WalSync::Interval(every), Some(since)) => every.saturating_sub(since.elapsed()),
                 _ => Duration::from_secs(1),
@@ -338,6 +360,9 @@ impl Writer {
         let mut state = self.shared.lock();
         state.done = end;
         state.refused = None;
+        if state.held {
+            return;
+        }
         let (served, waiting) =
             std::mem::take(&mut state.promises).into_iter().partition(|(at, _)| *at <= end);
         state.promises = waiting;
@@ -358,10 +383,14 @@ impl Writer {
         let mut state = self.shared.lock();
         state.refused = Some(reason.clone());
         state.poisoned |= fatal;
-        let promises = std::mem::take(&mut state.promises);
         drop(state);
+        self.fail_promises(&reason);
+    }
+
+    fn fail_promises(&self, reason: &str) {
+        let promises = std::mem::take(&mut self.shared.lock().promises);
         for (_, promise) in promises {
-            promise.complete(Err(Error::ReadOnly { reason: reason.clone() }));
+            promise.complete(Err(Error::ReadOnly { reason: reason.to_owned() }));
         }
     }
 }
