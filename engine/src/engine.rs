@@ -4,6 +4,7 @@ use crate::block::{Block, build_block};
 use crate::compaction::flush::FlushSource;
 use crate::compaction::merge::MergeSource;
 use crate::compaction::{plan, worker};
+use crate::exemplars::{Exemplar, ExemplarStore};
 use crate::head::{FlushedSeries, Head, HeadLimits, WINDOW_MS, window_of};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
@@ -12,8 +13,8 @@ use crate::snapshot::BlockList;
 use crate::store::Store;
 use crate::wal::{Wal, replay};
 use crate::{
-    AppendOutcome, Error, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch, canonical_key_bytes,
-    series_key,
+    AppendOutcome, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch,
+    canonical_key_bytes, series_key,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     /// unknown what the disk's catalog names.
     number: AtomicU64,
     metadata: MetadataStore,
+    exemplars: ExemplarStore,
     /// First timestamp of the head's samples as far as known; `i64::MAX` when it holds none.
     oldest: AtomicI64,
     pub(crate) closing: Mutex<bool>,
@@ -141,6 +143,7 @@ impl Engine {
         let (wal_dir, held) = (store.wal_dir(), recovered.from_log);
         let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, options.wal_sync, held)?;
         let oldest = AtomicI64::new(head.oldest().unwrap_or(i64::MAX));
+        let exemplars = ExemplarStore::new(options.exemplars_max, options.out_of_order_window_ms);
         let inner = Arc::new(Inner {
             options,
             store,
@@ -151,6 +154,7 @@ impl Engine {
             number: AtomicU64::new(recovered.catalog.number),
             catalog: Mutex::new(recovered.catalog),
             metadata,
+            exemplars,
             oldest,
             closing: Mutex::new(false),
             wake: Condvar::new(),
@@ -228,6 +232,17 @@ impl Engine {
     pub fn snapshot(&self) -> Snapshot {
         let inner = &self.inner;
         Snapshot::of_engine(Arc::clone(&inner.head), Arc::clone(&inner.blocks), inner.kept_from())
+    }
+
+    /// Keeps an exemplar of a series, in memory; false when it is too old or none are kept.
+    pub fn append_exemplar(&self, series: &Labels, exemplar: Exemplar) -> bool {
+        self.inner.exemplars.append(series, exemplar)
+    }
+
+    /// The exemplars inside `range` of the series matched by any of `sets`, sorted by series.
+    #[must_use]
+    pub fn exemplars(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Vec<(Labels, Vec<Exemplar>)> {
+        self.inner.exemplars.select(sets, range)
     }
 
     /// Keeps what senders say about metrics.
@@ -519,6 +534,7 @@ impl Inner {
             head_samples: self.head.sample_count(),
             head_label_pairs: self.head.label_pair_count(),
             head_range: oldest.zip(newest),
+            exemplars: self.exemplars.len() as u64,
             samples_appended: load(&self.counters.appended),
             samples_rejected: std::array::from_fn(|i| load(&self.counters.rejected[i])),
             blocks: blocks.len() as u64,

@@ -34,6 +34,8 @@ pub struct Options {
     pub shards: u32,
     /// Most series in the head. Default: 10 million.
     pub series_max: usize,
+    /// Most exemplars, over all series; 0 keeps none. Default: 100,000.
+    pub exemplars_max: usize,
 }
 
 impl Options {
@@ -49,6 +51,7 @@ impl Options {
             block_range_ms_max: 31 * 24 * 3600 * 1000,
             shards: std::thread::available_parallelism().map_or(2, |n| n.get() as u32),
             series_max: 10_000_000,
+            exemplars_max: 100_000,
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Stats {
     pub head_label_pairs: u64,
     /// Oldest and newest sample in the head, milliseconds since the epoch, if there is any.
     pub head_range: Option<(Timestamp, Timestamp)>,
+    /// Exemplars in memory.
+    pub exemplars: u64,
     /// Samples appended.
     pub samples_appended: u64,
     /// Samples rejected, by reason in the order of [`Rejection::ALL`].

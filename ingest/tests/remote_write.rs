@@ -10,7 +10,7 @@ use ingest::{Error, Limits};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use storage_format::model::{CounterResetHint, Histogram, Samples, Span, TimeRange, stale_nan};
+use storage_format::model::{CounterResetHint, Histogram, Labels, Samples, Span, TimeRange, stale_nan};
 use support::{Message, message, snappy};
 
 const T: i64 = 1_700_000_000_000;
@@ -500,6 +500,50 @@ impl IntoMessage for Vec<u8> {
     }
 }
 
+#[test]
+fn exemplars_are_kept_with_their_series() {
+    let exemplar = |labels: Message, t: i64| labels.double(2, 0.5).int(3, t);
+    let id = || labels(&[("trace_id", "abc")]);
+    let one = message()
+        .sub(1, up("a").sub(2, sample(1.0, T)).sub(3, exemplar(id(), T)).sub(3, exemplar(id(), T)))
+        .sub(1, up("none").sub(3, exemplar(id(), T)))
+        .sub(1, labels(&[("job", "bad")]).sub(2, sample(1.0, T)).sub(3, exemplar(id(), T)));
+    let two = v2(&["", "__name__", "up", "job", "a", "trace_id", "abc"])
+        .sub(
+            5,
+            message()
+                .packed(1, &[1, 2, 3, 4])
+                .sub(2, sample(1.0, T))
+                .sub(4, exemplar(message().packed(1, &[5, 6]), T)),
+        )
+        .sub(
+            5,
+            message()
+                .packed(1, &[1, 2, 99, 4])
+                .sub(2, sample(1.0, T))
+                .sub(4, exemplar(message().packed(1, &[5, 6]), T)),
+        );
+    for (info, request, written) in [(V1, one, 2), (V2, two, 1)] {
+        let f = fixture();
+        assert_eq!(f.send(info, &request).unwrap().exemplars_written, written);
+        let all = vec![Matcher::new(engine::MatchOp::NotEqual, "__name__", "").unwrap()];
+        let got = f.engine.exemplars(&[all], TimeRange::ALL);
+        assert_eq!(got.len(), 1);
+        assert_eq!(got[0].0.to_string(), r#"{__name__="up", job="a"}"#);
+        let want =
+            engine::Exemplar { labels: Labels::from_pairs([("trace_id", "abc")]), value: 0.5, timestamp: T };
+        assert_eq!(got[0].1, [want]);
+    }
+    let f = fixture();
+    let bad = v2(&["", "__name__", "up"]).sub(
+        5,
+        message().packed(1, &[1, 2]).sub(2, sample(1.0, T)).sub(4, exemplar(message().packed(1, &[7, 7]), T)),
+    );
+    let receipt = f.send(V2, &bad).unwrap();
+    assert_eq!((receipt.samples_written, receipt.exemplars_written), (1, 0));
+    assert_eq!(receipt.rejected, ["exemplar: parsing labels for series: invalid labelRefs"]);
+}
+
 /// A request of each version with everything in it.
 fn rich() -> [(RequestInfo<'static>, Message); 2] {
     let exemplar = |refs: Message| refs.double(2, 1.0).int(3, T);
@@ -608,7 +652,7 @@ proptest! {
             f.send(V1, &message().sub(1, one)).unwrap();
         }
         pairs.sort();
-        let name = storage_format::model::Labels::from_pairs(pairs).to_string();
+        let name = Labels::from_pairs(pairs).to_string();
         let mut got = f.floats();
         got.retain(|g| g.0 == name);
         prop_assert_eq!(got.len(), 1);

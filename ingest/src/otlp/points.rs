@@ -5,7 +5,8 @@
 //! and what is derived (sum, count, bucket, quantile).
 
 use super::config::DeltaMode;
-use super::request::{Derived, Kind, Place, Point};
+use super::exemplars;
+use super::request::{Derived, Kind, Pending, Place, Point};
 use super::walk::Walk;
 use crate::Error;
 use crate::histogram::{Buckets, storable};
@@ -98,6 +99,7 @@ pub(super) fn read(walk: &mut Walk<'_>, message: Reader<'_>, index: u32) -> Resu
     let point = walk.request.points.len() as u32;
     let place = Place { start: message.at() as u32, end: message.end() as u32 };
     walk.request.points.push(Point { metric: index, place });
+    let exemplars = walk.request.exemplars.len();
     let done = match metric.kind {
         Kind::Gauge | Kind::Sum { .. } => number(walk, message, (metric.key, point), metric.kind)?,
         Kind::Histogram => explicit(walk, message, (metric.key, point), metric.delta)?,
@@ -112,6 +114,7 @@ pub(super) fn read(walk: &mut Walk<'_>, message: Reader<'_>, index: u32) -> Resu
             *span = Some((oldest.min(time), newest.max(time)));
         }
         Err(why) => {
+            walk.request.exemplars.truncate(exemplars);
             let name = message.slice(metric.name.start as usize, metric.name.end as usize);
             let name = || crate::labels::clip(String::from_utf8_lossy(name).into_owned());
             walk.request.refusals.add(1, || format!("metric {:?}: {why}", name()));
@@ -201,6 +204,7 @@ fn explicit_point(
 ) -> Stored {
     let mut common = Common { attributes: 9, ..Common::default() };
     let mut fields = message;
+    let first = walk.request.exemplars.len();
     while let Some(field) = fields.field()? {
         if common.take(&field, &mut fields, message, 10)? {
             continue;
@@ -241,6 +245,7 @@ fn explicit_point(
     }
     push(Derived::Count, 0.0, h.count as f64)?;
     let mut cumulative = 0;
+    let buckets = h.counts.len().saturating_sub(1);
     for (i, (count, bound)) in h.counts.iter().zip(&h.bounds).enumerate() {
         // A bound of +Inf is the last bucket, which follows.
         if *bound == f64::INFINITY {
@@ -250,6 +255,7 @@ fn explicit_point(
         push(Derived::At(i as u32), *bound, cumulative as f64)?;
     }
     push(Derived::Infinity, 0.0, h.count as f64)?;
+    place_exemplars(walk, message, first, &h.bounds[..buckets]);
     Ok(Ok(common.time))
 }
 
@@ -444,10 +450,22 @@ pub(super) fn quantile(mut message: Reader<'_>) -> Result<(f64, f64), Error> {
     Ok((quantile, value))
 }
 
-/// Checks that an exemplar can be read.
+/// Notes an exemplar of the point that is being read.
 fn exemplar(walk: &mut Walk<'_>, field: &Field<'_>) -> Result<(), Error> {
     walk.budget.elements(1)?;
-    let mut message = field.message()?;
-    while message.field()?.is_some() {}
+    let message = field.message()?;
+    let point = walk.request.points.len() as u32 - 1;
+    let place = Place { start: message.at() as u32, end: message.end() as u32 };
+    walk.request.exemplars.push(Pending { point, derived: Derived::Plain, place });
     Ok(())
+}
+
+/// Gives the exemplars noted since `first` to the buckets their values lie in.
+fn place_exemplars(walk: &mut Walk<'_>, message: Reader<'_>, first: usize, bounds: &[f64]) {
+    for pending in walk.request.exemplars.iter_mut().skip(first) {
+        let bytes = message.slice(pending.place.start as usize, pending.place.end as usize);
+        let bucket = exemplars::value(bytes).map_or(bounds.len(), |v| bounds.partition_point(|b| *b < v));
+        let finite = bounds.get(bucket).is_some_and(|b| *b != f64::INFINITY);
+        pending.derived = if finite { Derived::At(bucket as u32) } else { Derived::Infinity };
+    }
 }

@@ -121,6 +121,14 @@ impl Origin {
     }
 }
 
+/// An exemplar: the series it belongs to, and its message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) point: u32,
+    pub(super) derived: Derived,
+    pub(super) place: Place,
+}
+
 /// Everything a request needs while it is decoded and stored.
 #[derive(Debug, Default)]
 pub(super) struct Request {
@@ -130,6 +138,7 @@ pub(super) struct Request {
     pub(super) scopes: Vec<Scope>,
     pub(super) metrics: Vec<Metric>,
     pub(super) points: Vec<Point>,
+    pub(super) exemplars: Vec<Pending>,
     pub(super) metadata: News,
     /// Data points that were refused.
     pub(super) refusals: Refusals,
@@ -146,6 +155,7 @@ impl Request {
         self.scopes.clear();
         self.metrics.clear();
         self.points.clear();
+        self.exemplars.clear();
         self.metadata.clear();
         self.refusals.clear();
         self.skipped_points = 0;

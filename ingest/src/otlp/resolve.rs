@@ -67,7 +67,11 @@ impl<'a> Resolver<'a> {
         pairs.series()
     }
 
-    fn point(&mut self, index: u32, derived: Derived) -> Result<Labels, String> {
+    /// The labels of one of a data point's series.
+    ///
+    /// # Errors
+    /// As [`Resolver::labels`].
+    pub(super) fn point(&mut self, index: u32, derived: Derived) -> Result<Labels, String> {
         let request = self.request;
         let point = request.points.get(index as usize).ok_or("data point is not there")?;
         let metric = request.metrics[point.metric as usize];

@@ -17,6 +17,7 @@ use crate::{Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, Ticket};
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
+use storage_format::model::Labels;
 
 /// The content type of remote write 2.0, for servers that announce it.
 pub const V2_PROTO: &str = "io.prometheus.write.v2.Request";
@@ -191,19 +192,53 @@ fn append(
         Version::V1 => engine.append_batch(&view.batch, &mut |e| v1::labels(view, e, limits))?,
         Version::V2 => engine.append_batch(&view.batch, &mut |e| v2::labels(view, e, limits))?,
     };
+    let (exemplars_written, wrong) = store_exemplars(engine, version, view, limits);
     let (samples, histograms) = (view.batch.timestamps.len() as u64, view.batch.histograms.len() as u64);
     let mut rejected = std::mem::take(&mut scratch.refusals.messages);
     describe(&outcome, &mut rejected);
+    rejected.extend(wrong.into_iter().take(MESSAGES_MAX.saturating_sub(rejected.len())));
     let refused_floats = outcome.rejected_count.saturating_sub(outcome.rejected_histograms);
     Ok(Receipt {
         version,
         samples_written: samples.saturating_sub(refused_floats),
         histograms_written: histograms.saturating_sub(outcome.rejected_histograms),
-        exemplars_written: 0,
+        exemplars_written,
         rejected_count: outcome.rejected_count + scratch.refusals.count,
         rejected,
         ticket,
     })
+}
+
+/// Keeps the exemplars of the request. Returns how many, and what is wrong with the malformed ones. Ones
+/// that come too late, and those of series that were refused, are left out silently, as Prometheus does.
+fn store_exemplars(engine: &Engine, version: Version, view: &Scratch, limits: &Limits) -> (u64, Vec<String>) {
+    let (mut kept, mut wrong) = (0, Vec::new());
+    let mut series: Option<(u32, Option<Labels>)> = None;
+    for pending in &view.exemplars {
+        let message = view.body.get(pending.start as usize..pending.end as usize).unwrap_or_default();
+        let exemplar = match version {
+            Version::V1 => v1::exemplar(message, limits),
+            Version::V2 => v2::exemplar(view, message, limits),
+        };
+        let exemplar = match exemplar {
+            Ok(exemplar) => exemplar,
+            Err(why) => {
+                wrong.push(format!("exemplar: {why}"));
+                continue;
+            }
+        };
+        if series.as_ref().is_none_or(|s| s.0 != pending.entry) {
+            let labels = view.batch.series.get(pending.entry as usize).and_then(|entry| match version {
+                Version::V1 => v1::labels(view, entry, limits).ok(),
+                Version::V2 => v2::labels(view, entry, limits).ok(),
+            });
+            series = Some((pending.entry, labels));
+        }
+        if let Some((_, Some(labels))) = &series {
+            kept += u64::from(engine.append_exemplar(labels, exemplar));
+        }
+    }
+    (kept, wrong)
 }
 
 /// Adds the engine's reasons in the words of Prometheus.

@@ -24,7 +24,15 @@ pub(super) struct Scratch {
     pub(super) symbols: Vec<Symbol>,
     pub(super) metadata: News,
     pub(super) refusals: Refusals,
-    pub(super) exemplars: usize,
+    pub(super) exemplars: Vec<Pending>,
+}
+
+/// An exemplar of the request: the number of its series in the batch, and its message in the body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) entry: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
 }
 
 /// One entry of the symbol table: where it stands in the body, and its hash.
@@ -48,7 +56,7 @@ impl Scratch {
         self.symbols.clear();
         self.metadata.clear();
         self.refusals.clear();
-        self.exemplars = 0;
+        self.exemplars.clear();
     }
     /// The bytes that name a series.
     pub(super) fn key_bytes(&self, offset: u32, len: u32) -> &[u8] {
@@ -68,6 +76,7 @@ impl Scratch {
         self.batch.histograms.shrink_to(1024);
         self.symbols.shrink_to(KEEP_ELEMENTS);
         self.metadata.clear();
+        self.exemplars.shrink_to(1024);
     }
 }
 

@@ -3,14 +3,14 @@
 //! Where it sits: below `remote_write`. Invariant: a series is keyed by the run of its label fields as
 //! they stand in the body; runs that are interrupted by other fields are first put together in `side`.
 
-use super::scratch::{SIDE, Scratch};
+use super::scratch::{Pending, SIDE, Scratch};
 use crate::Error;
 use crate::histogram;
 use crate::labels::{Pair, Pairs, quote};
 use crate::limits::{Budget, Limits};
 use crate::metadata::Seen;
 use crate::wire::{Field, Reader, varint_in_word};
-use engine::{Metadata, MetricType, SeriesEntry, WriteBatch, series_key};
+use engine::{Exemplar, Metadata, MetricType, SeriesEntry, WriteBatch, series_key};
 use storage_format::model::Labels;
 
 /// Tag of `TimeSeries.labels`.
@@ -109,9 +109,10 @@ fn series(
                 sample(&field, &mut scratch.batch)?;
             }
             3 => {
-                exemplar(&field)?;
-                scratch.exemplars += 1;
                 budget.elements(1)?;
+                let (place, entry) = (field.message()?, scratch.batch.series.len() as u32);
+                let (start, end) = (place.at() as u32, place.end() as u32);
+                scratch.exemplars.push(Pending { entry, start, end });
             }
             4 => {
                 let got = histogram::decode(field.message()?, limits, budget)?;
@@ -135,6 +136,8 @@ fn series(
     let batch = &mut scratch.batch;
     if batch.timestamps.len() > floats_before || batch.histograms.len() > histograms_before {
         batch.end_series(series_key(name), offset, len);
+    } else {
+        forget_exemplars(&mut scratch.exemplars, scratch.batch.series.len());
     }
     Ok(())
 }
@@ -179,18 +182,30 @@ fn sample(field: &Field<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that an exemplar can be read.
-fn exemplar(field: &Field<'_>) -> Result<(), Error> {
-    let mut message = field.message()?;
-    while let Some(field) = message.field()? {
+/// Drops the exemplars of the series just read, which gets no entry in the batch.
+pub(super) fn forget_exemplars(exemplars: &mut Vec<Pending>, entries: usize) {
+    while exemplars.pop_if(|e| e.entry as usize == entries).is_some() {}
+}
+
+/// An exemplar of the request.
+///
+/// # Errors
+/// A sentence for the sender when it is malformed.
+pub(super) fn exemplar(message: &[u8], limits: &Limits) -> Result<Exemplar, String> {
+    let (mut message, mut pairs) = (Reader::new(message), Pairs::new(limits));
+    let (mut value, mut timestamp) = (0.0, 0);
+    while let Some(field) = message.field().map_err(|e| e.to_string())? {
         match field.number {
-            1 => drop(field.message()?),
-            2 => drop(field.double()?),
-            3 => drop(field.int64()?),
+            1 => {
+                let (name, text) = label_pair(&field).map_err(|e| e.to_string())?;
+                pairs.push(name, text)?;
+            }
+            2 => value = field.double().map_err(|e| e.to_string())?,
+            3 => timestamp = field.int64().map_err(|e| e.to_string())?,
             _ => {}
         }
     }
-    Ok(())
+    Ok(Exemplar { labels: pairs.any()?, value, timestamp })
 }
 
 fn metadata(mut message: Reader<'_>, scratch: &mut Scratch, seen: &Seen) -> Result<(), Error> {
@@ -230,6 +245,10 @@ pub(super) fn metric_type(wire: u64) -> MetricType {
 /// Name and value of the next `Label` message.
 fn label<'a>(message: &mut Reader<'a>) -> Result<Option<Pair<'a>>, Error> {
     let Some(field) = message.field()? else { return Ok(None) };
+    label_pair(&field).map(Some)
+}
+
+fn label_pair<'a>(field: &Field<'a>) -> Result<Pair<'a>, Error> {
     let (mut message, mut name, mut value) = (field.message()?, &b""[..], &b""[..]);
     while let Some(field) = message.field()? {
         match field.number {
@@ -238,7 +257,7 @@ fn label<'a>(message: &mut Reader<'a>) -> Result<Option<Pair<'a>>, Error> {
             _ => {}
         }
     }
-    Ok(Some((name, value)))
+    Ok((name, value))
 }
 
 /// The labels of a series of the batch.

@@ -4,8 +4,8 @@
 //! refers to, in order, so that senders with different tables agree, and each symbol is hashed once a
 //! request; a series with a reference that leads nowhere is refused alone.
 
-use super::scratch::{SIDE, Scratch, Symbol};
-use super::v1::{metric_type, quick_sample};
+use super::scratch::{Pending, SIDE, Scratch, Symbol};
+use super::v1::{forget_exemplars, metric_type, quick_sample};
 use crate::Error;
 use crate::histogram;
 use crate::keys;
@@ -13,7 +13,7 @@ use crate::labels::{Pairs, quote};
 use crate::limits::{Budget, Limits};
 use crate::metadata::Seen;
 use crate::wire::{Field, Reader, Value, push_varint};
-use engine::{Metadata, SeriesEntry, WriteBatch, series_key};
+use engine::{Exemplar, Metadata, SeriesEntry, WriteBatch, series_key};
 use std::sync::OnceLock;
 use storage_format::model::{Labels, METRIC_NAME};
 
@@ -150,15 +150,16 @@ fn series(
             }
             4 => {
                 budget.elements(1)?;
-                exemplar(&field)?;
-                scratch.exemplars += 1;
+                let (place, entry) = (field.message()?, scratch.batch.series.len() as u32);
+                let (start, end) = (place.at() as u32, place.end() as u32);
+                scratch.exemplars.push(Pending { entry, start, end });
             }
             5 => told = Some(metadata(&field)?),
             _ => {}
         }
     }
     let (offset, len) = refs.place(&scratch.side);
-    let Scratch { side, symbols, refusals, batch, .. } = scratch;
+    let Scratch { side, symbols, refusals, batch, exemplars, .. } = scratch;
     let bytes = refs.bytes(whole, side);
     let name = || quote_refs(whole, bytes, symbols);
     for (timestamp, why) in &refused {
@@ -172,13 +173,17 @@ fn series(
             batch.values.truncate(floats);
             batch.starts.truncate(floats);
             batch.histograms.truncate(histograms);
+            forget_exemplars(exemplars, batch.series.len());
             refusals.add(stored, || why);
             return Ok(None);
         }
     };
     if stored > 0 {
         batch.end_series(key, offset, len);
-    } else if refused.is_empty() {
+        return Ok(told.zip(metric).map(|(told, metric)| Told { metric, ..told }));
+    }
+    forget_exemplars(exemplars, batch.series.len());
+    if refused.is_empty() {
         refusals.add(0, || {
             format!("TimeSeries must contain at least one sample or histogram for series {}", name())
         });
@@ -265,18 +270,23 @@ fn sample(field: &Field<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks that an exemplar can be read.
-fn exemplar(field: &Field<'_>) -> Result<(), Error> {
-    let mut message = field.message()?;
-    while let Some(field) = message.field()? {
+/// An exemplar of the request.
+///
+/// # Errors
+/// A sentence for the sender when it is malformed.
+pub(super) fn exemplar(scratch: &Scratch, message: &[u8], limits: &Limits) -> Result<Exemplar, String> {
+    let (mut message, mut found) = (Reader::new(message), Pairs::new(limits));
+    let (mut value, mut timestamp, mut refs) = (0.0, 0, Vec::new());
+    while let Some(field) = message.field().map_err(|e| e.to_string())? {
         match field.number {
-            1 => field.each_varint(|_| ())?,
-            2 => drop(field.double()?),
-            3 => drop(field.int64()?),
+            1 => field.each_varint(|r| push_varint(&mut refs, r)).map_err(|e| e.to_string())?,
+            2 => value = field.double().map_err(|e| e.to_string())?,
+            3 => timestamp = field.int64().map_err(|e| e.to_string())?,
             _ => {}
         }
     }
-    Ok(())
+    pairs(&scratch.body, &refs, &scratch.symbols, |name, value| found.push(name, value))?;
+    Ok(Exemplar { labels: found.any()?, value, timestamp })
 }
 
 fn metadata(field: &Field<'_>) -> Result<Told, Error> {
