@@ -98,6 +98,17 @@ pub struct Flags {
     #[arg(default_value = "ack", value_parser = wal_sync)]
     pub wal_sync: WalSync,
 
+    /// Samples one remote read may answer with.
+    #[arg(long = "storage.remote.read-sample-limit", value_name = "COUNT", default_value_t = 50_000_000)]
+    #[arg(env = "MARIGRAM_STORAGE_REMOTE_READ_SAMPLE_LIMIT")]
+    pub remote_read_sample_limit: u64,
+
+    /// Remote reads answered at the same time; more of them wait.
+    #[arg(long = "storage.remote.read-concurrent-limit", value_name = "COUNT", default_value_t = 2)]
+    #[arg(env = "MARIGRAM_STORAGE_REMOTE_READ_CONCURRENT_LIMIT")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..100_000))]
+    pub remote_read_concurrent_limit: u32,
+
     /// How far back an instant selector looks for a sample.
     #[arg(long = "query.lookback-delta", env = "MARIGRAM_QUERY_LOOKBACK_DELTA", value_name = "DURATION")]
     #[arg(default_value = "5m", value_parser = duration)]

@@ -1,8 +1,8 @@
 //! The whole API on one screen: which path and method is answered by whom.
 
 use crate::api::{
-    admin, around, cardinality, empty, federate, labels, language, management, metadata, otlp, query, status,
-    write,
+    admin, around, cardinality, empty, federate, labels, language, management, metadata, otlp, query, read,
+    status, write,
 };
 use crate::error::{ApiError, ErrorType};
 use crate::state::App;
@@ -73,6 +73,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/series", get_or_post(labels::series))
         .route("/metadata", get(metadata::metadata))
         .route("/write", post(write::remote_write))
+        .route("/read", post(read::remote_read))
         .route("/otlp/v1/metrics", post(otlp::export))
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/runtimeinfo", get(status::runtimeinfo))

@@ -37,6 +37,8 @@ pub struct App {
     pub queries: Arc<Semaphore>,
     /// Look-ups of labels and series at the same time.
     pub lookups: Arc<Semaphore>,
+    /// Remote reads at the same time.
+    pub reads: Arc<Semaphore>,
     /// Write requests being decoded at the same time.
     pub decodes: Arc<Semaphore>,
     /// KiB of write requests in memory.
@@ -89,6 +91,7 @@ impl App {
             started: log::now(),
             queries: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
             lookups: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
+            reads: Arc::new(Semaphore::new(flags.remote_read_concurrent_limit as usize)),
             decodes: Arc::new(Semaphore::new(cores.max(2))),
             write_kib: Arc::new(Semaphore::new(flags.max_inflight_write_mib as usize * 1024)),
             metadata_stored: AtomicBool::new(false),

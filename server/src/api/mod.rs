@@ -11,6 +11,7 @@ pub mod management;
 pub mod metadata;
 pub mod otlp;
 pub mod query;
+pub mod read;
 pub mod status;
 pub mod write;
 

@@ -4,5 +4,7 @@ pub mod body;
 mod histogram;
 pub mod json;
 pub mod number;
+pub mod protobuf;
+pub mod remote_read;
 pub mod result;
 pub mod time_text;

@@ -6,6 +6,7 @@ mod operations;
 mod otlp;
 mod parameters;
 mod queries;
+mod reads;
 mod results;
 mod support;
 mod work;
