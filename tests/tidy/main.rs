@@ -75,6 +75,16 @@ fn the_import_check_sees_what_a_manifest_imports() {
 }
 
 #[test]
+fn cargo_run_starts_the_server() {
+    let manifest = read_to_string(repository().join("Cargo.toml")).expect("a manifest");
+    let line = manifest.lines().find(|l| l.starts_with("default-members")).unwrap_or_default();
+    assert!(
+        line.starts_with(r#"default-members = ["server"]"#),
+        "`cargo run` would have to be told what to run"
+    );
+}
+
+#[test]
 fn every_source_file_says_what_it_is() {
     for (file, text) in sources() {
         assert!(text.starts_with("//! "), "{file} does not open with //!");
