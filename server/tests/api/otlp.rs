@@ -119,6 +119,31 @@ fn errors_are_a_status_in_the_format_of_the_request() {
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
 }
 
+#[test]
+fn exemplars_are_found_by_any_expression_over_their_series() {
+    let server = server(&[]);
+    let now = server::observe::log::now();
+    let exemplar = format!(
+        r#"{{"asDouble":0.25,"timeUnixNano":"{now}000000","traceId":"4bf92f3577b34da6a3ce929d0e0e4736"}}"#
+    );
+    let point = format!(r#"{{"asInt":"7","timeUnixNano":"{now}000000","exemplars":[{exemplar}]}}"#);
+    assert_eq!(post(&server, "/v1/metrics", &[JSON], json(&point).as_bytes()).status, 200);
+    for (query, found) in [("g", 1), ("sum(rate(g%5B5m%5D))+1", 1), ("other", 0)] {
+        let all = server.get(&format!("/api/v1/query_exemplars?query={query}")).json("/data");
+        assert_eq!(all.as_array().map(Vec::len), Some(found), "{query}");
+        if found == 1 {
+            assert_eq!(all[0]["seriesLabels"]["__name__"], "g");
+            let one = &all[0]["exemplars"][0];
+            assert_eq!(one["labels"]["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+            assert_eq!(
+                (&one["value"], one["timestamp"].as_f64()),
+                (&"0.25".into(), Some(now as f64 / 1000.0))
+            );
+        }
+    }
+    assert_eq!(server.get("/api/v1/query_exemplars?query=g&end=1").json("/data"), serde_json::json!([]));
+}
+
 /// An answer of gRPC: status, message, details, body.
 type GrpcReply = (String, String, Option<String>, Vec<u8>);
 
