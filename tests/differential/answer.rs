@@ -246,39 +246,18 @@ pub(crate) fn ours(result: Result<QueryResult, QueryError>) -> Answer {
     answer
 }
 
-/// What the API shows of a histogram: from the lowest bucket to the highest, empty ones left out. The rule
-/// says which bounds belong to the bucket: 0 the upper, 1 the lower, 2 none, 3 both.
+/// What the API shows of a histogram: the populated buckets from the lowest to the highest. The rule says
+/// which bounds belong to a bucket: 0 the upper, 1 the lower, 2 none, 3 both.
 fn shown(h: &Histogram) -> Shown {
-    let base = 2_f64.powf(2_f64.powi(-i32::from(h.schema)));
-    let mut buckets = Vec::new();
-    let side = |spans: &[storage_format::model::Span], counts: &[f64]| {
-        let (mut index, mut counts, mut out) = (0_i64, counts.iter(), Vec::new());
-        for span in spans {
-            index += i64::from(span.offset);
-            for _ in 0..span.length {
-                out.extend(counts.next().filter(|c| **c != 0.0).map(|c| (index, *c)));
-                index += 1;
-            }
-        }
-        out
-    };
-    let positive = side(&h.positive_spans, &h.positive_counts);
-    if h.uses_custom_buckets() {
-        let bound = |i: i64| h.custom_bounds.get(i as usize).copied().unwrap_or(f64::INFINITY);
-        for (i, count) in positive {
-            let lower = if i == 0 { f64::NEG_INFINITY } else { bound(i - 1) };
-            let rule = if i == 0 { 3.0 } else { 0.0 };
-            buckets.push([rule, lower, bound(i), count]);
-        }
-        return Shown { count: h.count, sum: h.sum, buckets };
-    }
-    let bound = |i: i64| base.powf(i as f64);
-    for (i, count) in side(&h.negative_spans, &h.negative_counts).into_iter().rev() {
-        buckets.push([1.0, -bound(i), -bound(i - 1), count]);
-    }
-    if h.zero_count > 0.0 {
-        buckets.push([3.0, -h.zero_threshold, h.zero_threshold, h.zero_count]);
-    }
-    buckets.extend(positive.into_iter().map(|(i, count)| [0.0, bound(i - 1), bound(i), count]));
-    Shown { count: h.count, sum: h.sum, buckets }
+    let populated = query::all_buckets(h).into_iter().filter(|b| b.count != 0.0);
+    let buckets = populated.map(|b| {
+        let rule = match (b.lower_inclusive, b.upper_inclusive) {
+            (false, true) => 0.0,
+            (true, false) => 1.0,
+            (false, false) => 2.0,
+            (true, true) => 3.0,
+        };
+        [rule, b.lower, b.upper, b.count]
+    });
+    Shown { count: h.count, sum: h.sum, buckets: buckets.collect() }
 }

@@ -178,7 +178,7 @@ fn compare(text: &str) -> Result<bool, String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(3000))]
 
     #[test]
     fn what_both_accept_means_the_same(bytes in prop::collection::vec(any::<u8>(), 0..100)) {

@@ -91,7 +91,7 @@ const TOKENS: [&str; 60] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6000, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(6000))]
 
     #[test]
     fn any_text_is_parsed_or_refused(text in "\\PC{0,200}|[ -~\\n]{0,200}") {

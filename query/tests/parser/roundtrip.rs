@@ -21,7 +21,7 @@ fn parsed(text: &str) -> Expr {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(4000))]
 
     #[test]
     fn printing_and_parsing_again_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
