@@ -91,6 +91,11 @@ pub struct Flags {
     #[arg(default_value = "30m", value_parser = duration)]
     pub out_of_order_window: Duration,
 
+    /// Exemplars kept in memory, over all series; 0 keeps none.
+    #[arg(long = "storage.exemplars.max-exemplars", env = "MARIGRAM_STORAGE_EXEMPLARS_MAX_EXEMPLARS")]
+    #[arg(default_value_t = 100_000, value_name = "COUNT")]
+    pub max_exemplars: usize,
+
     /// When a write is acknowledged: 'ack' after it is on the disk, 'interval=DURATION' after it is with the
     /// operating system, which is told to write to the disk that often, 'none' likewise but whenever it
     /// likes.
@@ -240,6 +245,7 @@ impl Flags {
         let mut options = engine::Options::new(&self.path);
         options.wal_sync = self.wal_sync;
         options.out_of_order_window_ms = millis(self.out_of_order_window);
+        options.exemplars_max = self.max_exemplars;
         options.retention_ms =
             if self.retention_time.is_zero() { i64::MAX } else { millis(self.retention_time) };
         options

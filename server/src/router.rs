@@ -1,8 +1,8 @@
 //! The whole API on one screen: which path and method is answered by whom.
 
 use crate::api::{
-    admin, around, cardinality, empty, federate, labels, language, management, metadata, otlp, query, read,
-    status, write,
+    admin, around, cardinality, empty, exemplars, federate, labels, language, management, metadata, otlp,
+    query, read, status, write,
 };
 use crate::error::{ApiError, ErrorType};
 use crate::state::App;
@@ -65,7 +65,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/query", get_or_post(query::instant))
         .route("/query_range", get_or_post(query::range))
-        .route("/query_exemplars", get_or_post(query::exemplars))
+        .route("/query_exemplars", get_or_post(exemplars::query_exemplars))
         .route("/format_query", get_or_post(language::format_query))
         .route("/parse_query", get_or_post(language::parse_query))
         .route("/labels", get_or_post(labels::names))

@@ -7,7 +7,6 @@ use crate::state::App;
 use crate::wire::json::Json;
 use axum::extract::State;
 use axum::response::Response;
-use engine::Matcher;
 use query::parse::{Expr, Node, parse, prettify, tree};
 use std::sync::Arc;
 
@@ -46,26 +45,4 @@ fn write(json: &mut Json, node: &Node) {
             }
         }),
     };
-}
-
-/// The conditions of all selectors of an expression. It is no deeper than the parser allows, so this may
-/// recurse.
-pub fn selectors(expr: &Expr, into: &mut Vec<Vec<Matcher>>) {
-    match expr {
-        Expr::Vector(selector) => into.push(selector.matchers.clone()),
-        Expr::Matrix(matrix) => into.push(matrix.selector.matchers.clone()),
-        Expr::Subquery(subquery) => selectors(&subquery.expr, into),
-        Expr::Unary(unary) => selectors(&unary.expr, into),
-        Expr::Paren(paren) => selectors(&paren.expr, into),
-        Expr::Binary(binary) => {
-            selectors(&binary.lhs, into);
-            selectors(&binary.rhs, into);
-        }
-        Expr::Aggregate(aggregate) => {
-            aggregate.param.iter().for_each(|param| selectors(param, into));
-            selectors(&aggregate.expr, into);
-        }
-        Expr::Call(call) => call.args.iter().for_each(|arg| selectors(arg, into)),
-        Expr::Number(_) | Expr::String(_) => {}
-    }
 }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod around;
 pub mod cardinality;
 pub mod empty;
+pub mod exemplars;
 pub mod federate;
 pub mod labels;
 pub mod language;

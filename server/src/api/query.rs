@@ -1,29 +1,22 @@
-//! `query`, `query_range` and `query_exemplars`: PromQL over HTTP.
+//! `query` and `query_range`: PromQL over HTTP.
 //!
 //! A query waits for a place at the gate, runs on a blocking thread, and writes the first piece of its
 //! answer there; the rest is written while it is sent. When the client goes away the query is cancelled.
 
 use super::json_body;
-use super::language::selectors;
 use crate::error::ApiError;
 use crate::observe::{QuerySlice, log};
 use crate::params::Params;
 use crate::state::App;
 use crate::wire::body::encoded;
-use crate::wire::json::{Json, push_labels};
-use crate::wire::number;
 use crate::wire::result::{ResultEncoder, StatsLevel};
-use crate::wire::time_text::{MAX_TIMESTAMP, MIN_TIMESTAMP};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use engine::{Exemplar, Snapshot};
-use hyper::StatusCode;
-use query::parse::parse;
+use axum::response::Response;
+use engine::Snapshot;
 use query::{QueryEngine, QueryError, QueryParams, QueryResult};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use storage_format::model::{Labels, TimeRange};
 
 /// Most points of one series in a range query's answer.
 const POINTS_MAX: i64 = 11_000;
@@ -114,51 +107,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.metrics.queries.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// `GET|POST /api/v1/query_exemplars`: the exemplars of the series an expression selects.
-pub async fn exemplars(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
-    let start = params.time_or("start", MIN_TIMESTAMP)?;
-    let end = params.time_or("end", MAX_TIMESTAMP)?;
-    if end < start {
-        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
-    }
-    let expr = parse(params.get("query"), &app.flags.parse_options());
-    let expr = expr.map_err(|e| ApiError::bad_data(e.to_string()))?;
-    let mut sets = Vec::new();
-    selectors(&expr, &mut sets);
-    if sets.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    let engine = app.engine()?;
-    let range = TimeRange::closed(start, end);
-    app.run(&app.lookups, app.flags.query_timeout, move |_| {
-        let found = engine.exemplars(&sets, range);
-        Ok(super::success(|json| {
-            json.array(|a| found.iter().for_each(|(series, all)| write_exemplars(a, series, all)));
-        }))
-    })
-    .await
-}
-
-fn write_exemplars(json: &mut Json, series: &Labels, all: &[Exemplar]) {
-    let mut bytes = Vec::new();
-    push_labels(&mut bytes, series);
-    json.object(|o| {
-        o.key("seriesLabels").raw(&bytes);
-        o.key("exemplars").array(|a| {
-            for exemplar in all {
-                let (mut labels, mut value, mut timestamp) = (Vec::new(), vec![b'"'], Vec::new());
-                push_labels(&mut labels, &exemplar.labels);
-                number::push_value(&mut value, exemplar.value);
-                value.push(b'"');
-                number::push_timestamp(&mut timestamp, exemplar.timestamp);
-                a.object(|o| {
-                    o.key("labels").raw(&labels);
-                    o.key("value").raw(&value);
-                    o.key("timestamp").raw(&timestamp);
-                });
-            }
-        });
-    });
 }

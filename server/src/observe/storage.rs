@@ -50,6 +50,11 @@ fn head(families: &mut Families, stats: &Stats) {
     );
     families.gauge("marigram_head_samples", "Samples in the head.", stats.head_samples as f64);
     families.gauge(
+        "prometheus_tsdb_exemplar_exemplars_in_storage",
+        "Number of exemplars currently in circular storage.",
+        stats.exemplars as f64,
+    );
+    families.gauge(
         "marigram_head_label_pairs",
         "Distinct label pairs in the head, added up over its shards.",
         stats.head_label_pairs as f64,

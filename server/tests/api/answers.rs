@@ -183,6 +183,31 @@ fn queries_are_formatted_and_shown_as_trees() {
         wrong.json("/error"),
         r#"invalid parameter "query": 1:4: parse error: unexpected end of input inside braces"#
     );
+}
+
+#[test]
+fn exemplars_are_those_of_the_selected_series() {
+    let server = server(&[]);
+    let engine = server.app.engine().unwrap();
+    for (name, timestamp, value) in [("b", 1500, 0.5), ("a", 2000, 1e-7), ("a", 3000, 2.0), ("c", 2000, 1.0)]
+    {
+        let labels = storage_format::model::Labels::from_pairs([("__name__", name)]);
+        let trace = storage_format::model::Labels::from_pairs([("trace_id", "x")]);
+        assert!(engine.append_exemplar(&labels, engine::Exemplar { labels: trace, value, timestamp }));
+    }
+    let reply = server.get("/api/v1/query_exemplars?query=rate(a%5B1m%5D)%2Bb&start=1&end=2");
+    assert_eq!(
+        reply.text(),
+        concat!(
+            r#"{"status":"success","data":["#,
+            r#"{"seriesLabels":{"__name__":"a"},"exemplars":[{"labels":{"trace_id":"x"},"value":"1e-07","timestamp":2}]},"#,
+            r#"{"seriesLabels":{"__name__":"b"},"exemplars":[{"labels":{"trace_id":"x"},"value":"0.5","timestamp":1.500}]}"#,
+            r#"]}"#
+        )
+    );
     assert_eq!(server.get("/api/v1/query_exemplars?query=1").status, 204);
-    assert_eq!(server.get("/api/v1/query_exemplars?query=rate(up%5B1m%5D)").status, 200);
+    assert_eq!(
+        server.get("/api/v1/query_exemplars?query=nothing").text(),
+        r#"{"status":"success","data":[]}"#
+    );
 }
