@@ -60,7 +60,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/admin/tsdb/snapshot", post_or_put(admin::not_yet))
         .route("/admin/tsdb/delete_series", post_or_put(admin::not_yet))
         .route("/admin/tsdb/clean_tombstones", post_or_put(admin::not_yet))
-        .route("/admin/tsdb/compact", post_or_put(admin::not_yet))
+        .route("/admin/tsdb/compact", post_or_put(admin::compact))
         .route_layer(from_fn_with_state(Arc::clone(app), admin::only_when_enabled));
     Router::new()
         .route("/query", get_or_post(query::instant))

@@ -28,6 +28,13 @@ pub async fn flush(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// `POST|PUT /api/v1/admin/tsdb/compact`: answers when blocks that belong together are merged.
+pub async fn compact(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let engine = app.engine()?;
+    app.run(&app.lookups, WAIT, move |_| Ok(engine.compact()?)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 /// The operations the storage engine does not have yet.
 pub async fn not_yet() -> ApiError {
     ApiError::new(ErrorType::NotImplemented, "this version of Marigram cannot do that yet")

@@ -13,6 +13,20 @@ fn admin_endpoints_need_their_flag_and_post() {
     assert_eq!(on.get(flush).status, 405);
     assert_eq!(on.ask("POST", flush, &[], b"").status, 204);
     assert_eq!(on.ask("PUT", flush, &[], b"").status, 204);
+    assert_eq!(on.ask("POST", "/api/v1/admin/tsdb/compact", &[], b"").status, 204);
+}
+
+#[test]
+fn a_flush_is_answered_when_the_head_stands_in_blocks() {
+    let server = server(&["--web.enable-admin-api"]);
+    server.store(&[("__name__", "m")], &[(1000, 1.0), (2000, 2.0)]);
+    let blocks = || server.get("/api/v1/status/tsdb/blocks").json("/data/blocks");
+    assert_eq!(blocks(), serde_json::json!([]));
+    assert_eq!(server.ask("POST", "/api/v1/admin/tsdb/flush", &[], b"").status, 204);
+    let block = &blocks()[0];
+    assert_eq!((&block["minTime"], &block["maxTime"]), (&1000.into(), &2001.into()));
+    assert_eq!(block["stats"]["numSamples"], 2);
+    assert_eq!(server.get("/api/v1/query?query=m&time=2").json("/data/result/0/value/1"), "2");
 }
 
 #[test]
