@@ -20,12 +20,6 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
 }
 
-/// Whether queries are evaluated at all yet.
-pub(crate) fn evaluator_is_there() -> bool {
-    let engine = QueryEngine::new(EngineOptions::default());
-    engine.instant(&Snapshot::from_series([]), "1", 0, &QueryParams::default()).is_ok()
-}
-
 /// Runs all commands; a command that fails does not keep the following ones from running.
 pub(crate) fn run(script: &Script) -> Outcome {
     let engine = QueryEngine::new(EngineOptions {

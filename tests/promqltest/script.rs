@@ -2,6 +2,7 @@
 //!
 //! Lines are trimmed, `#` begins a comment line, a blank line ends a command's block.
 
+use engine::select::matcher::anchored;
 use query::parse::{self, SequenceValue, SeriesDescription};
 use regex::Regex;
 use storage_format::model::{Labels, Timestamp};
@@ -211,8 +212,10 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
+/// A pattern in RE2's dialect, which may fit anywhere.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|e| format!("invalid regular expression {pattern:?}: {e}"))
+    anchored(&format!(".*(?:{pattern}).*"))
+        .map_err(|e| format!("invalid regular expression {pattern:?}: {e}"))
 }
 
 /// What stands behind `expect`: `warn msg: …`.
