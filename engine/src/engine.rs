@@ -283,6 +283,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Makes a consistent copy of everything acknowledged so far under `snapshots/<name>` of the data
+    /// directory: hard links to the blocks, and a checkpoint of the head. Another engine can open it.
+    ///
+    /// # Errors
+    /// When `name` is not letters, digits and dashes, or something cannot be written.
+    pub fn copy(&self, name: &str) -> Result<(), Error> {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            return Err(Error::Limit(format!(
+                "{name:?} is no name for a snapshot: letters, digits and dashes"
+            )));
+        }
+        self.inner.copy(name)
+    }
+
     /// Numbers about the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -504,6 +518,22 @@ impl Inner {
             self.head.checkpoint(&mut put)?;
             put(&[])
         })
+    }
+
+    fn copy(&self, name: &str) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let unchanged = catalog.clone();
+        self.publish(&mut catalog, unchanged)?;
+        let target = self.store.copy_to(name)?;
+        for block in &catalog.blocks {
+            let path = |store: &Store| crate::block::block_path(&store.blocks_dir(), block.number);
+            self.store.link(&path(&self.store), &path(&target))?;
+        }
+        let checkpoint = |store: &Store| store.checkpoint_path(catalog.checkpoint);
+        self.store.link(&checkpoint(&self.store), &checkpoint(&target))?;
+        target.sync_dir(&target.blocks_dir())?;
+        target.sync_dir(&target.head_dir())?;
+        target.write_catalog(&catalog)
     }
 
     fn checkpoint(&self) -> Result<(), Error> {

@@ -27,6 +27,20 @@ impl Store {
         Ok(store)
     }
 
+    /// The store of a copy: a directory of its own under `snapshots`.
+    pub(crate) fn copy_to(&self, name: &str) -> Result<Self, Error> {
+        let copies = self.root.join("snapshots");
+        let copy = Self::open(Arc::clone(&self.fs), copies.join(name))?;
+        self.sync_dir(&copies)?;
+        self.sync_dir(&self.root)?;
+        Ok(copy)
+    }
+
+    /// Gives a sealed file a second name.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        self.fs.hard_link(from, to).map_err(Self::io(to, "link"))
+    }
+
     /// Takes the directory's lock.
     pub(crate) fn lock(&self) -> Result<Box<dyn Send + Sync>, Error> {
         let path = self.root.join("lock");

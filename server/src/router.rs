@@ -57,7 +57,7 @@ fn otlp_routes() -> Router<Arc<App>> {
 fn api(app: &Arc<App>) -> Router<Arc<App>> {
     let admin_routes = Router::new()
         .route("/admin/tsdb/flush", post_or_put(admin::flush))
-        .route("/admin/tsdb/snapshot", post_or_put(admin::not_yet))
+        .route("/admin/tsdb/snapshot", post_or_put(admin::snapshot))
         .route("/admin/tsdb/delete_series", post_or_put(admin::not_yet))
         .route("/admin/tsdb/clean_tombstones", post_or_put(admin::not_yet))
         .route("/admin/tsdb/compact", post_or_put(admin::compact))

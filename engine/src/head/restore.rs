@@ -109,16 +109,15 @@ pub(crate) struct Replayer<'a> {
     scratch: Vec<u8>,
     newest: Timestamp,
     id_end: u64,
-    /// The id looked up last and its slot: requests repeat their order.
-    last: (u64, Option<u32>),
+    /// The slot behind the one found last: requests repeat the order in which series were made.
+    hint: u32,
 }
 
 impl<'a> Replayer<'a> {
     fn new(head: &'a Head, number: u32) -> Self {
         let shard = head.shard(number);
         let slots = shard.slots().map(|slot| (shard.series[slot as usize].id, slot)).collect();
-        let last = (u64::MAX, None);
-        Self { head, number, shard, slots, scratch: Vec::new(), newest: i64::MIN, id_end: 0, last }
+        Self { head, number, shard, slots, scratch: Vec::new(), newest: i64::MIN, id_end: 0, hint: 0 }
     }
 
     fn finish(self) {
@@ -127,10 +126,10 @@ impl<'a> Replayer<'a> {
     }
 
     fn slot(&mut self, id: u64) -> Option<u32> {
-        if self.last.0 != id {
-            self.last = (id, self.slots.get(&id).copied());
-        }
-        self.last.1
+        let predicted = self.shard.series.get(self.hint as usize).is_some_and(|s| s.id == id && s.live);
+        let slot = if predicted { self.hint } else { *self.slots.get(&id)? };
+        self.hint = slot + 1;
+        Some(slot)
     }
 }
 
@@ -149,7 +148,6 @@ impl BatchVisitor for Replayer<'_> {
             }
         };
         self.slots.insert(id, slot);
-        self.last = (u64::MAX, None);
     }
 
     fn float(&mut self, id: u64, timestamp: Timestamp, start: Timestamp, value: f64) {

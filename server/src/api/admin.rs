@@ -5,9 +5,10 @@ use crate::state::App;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hyper::StatusCode;
+use hyper::{StatusCode, header};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a flush may wait for its turn.
 const WAIT: Duration = Duration::from_secs(300);
@@ -28,11 +29,29 @@ pub async fn flush(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `POST|PUT /api/v1/admin/tsdb/compact`: answers when blocks that belong together are merged.
+/// `POST|PUT /api/v1/admin/tsdb/compact`: answers when every merge of blocks that was due is done.
 pub async fn compact(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let engine = app.engine()?;
     app.run(&app.lookups, WAIT, move |_| Ok(engine.compact()?)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST|PUT /api/v1/admin/tsdb/snapshot`: a consistent copy under `snapshots/` of the data directory that
+/// another Marigram can open; answers with its name.
+pub async fn snapshot(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let engine = app.engine()?;
+    let name = snapshot_name();
+    let copied = name.clone();
+    app.run(&app.lookups, WAIT, move |_| Ok(engine.copy(&copied)?)).await?;
+    let body = format!(r#"{{"status":"success","data":{{"name":"{name}"}}}}"#);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A name nobody had before: milliseconds since the epoch, and a number of this process.
+fn snapshot_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:013}-{:08x}", since.as_millis(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The operations the storage engine does not have yet.
