@@ -89,7 +89,8 @@ impl Annotations {
             }
             std::collections::btree_map::Entry::Occupied(mut slot) => {
                 let known = slot.get_mut();
-                known.span = known.span.min(place.span);
+                // Later parts of a query are evaluated later, and the last one to tell is shown.
+                known.span = known.span.max(place.span);
                 if let (Some(a), Some(b)) = (&mut known.monotonicity, place.monotonicity) {
                     a.times = (a.times.0.min(b.times.0), a.times.1.max(b.times.1));
                     a.buckets = (a.buckets.0.min(b.buckets.0), a.buckets.1.max(b.buckets.1));
@@ -259,7 +260,7 @@ mod tests {
         set.info("i".to_owned(), Span::new(3, 4));
         let (warnings, infos) = set.into_texts("a\nbc\nd");
         assert_eq!(warnings.len(), 11);
-        assert_eq!(warnings[0], "PromQL warning: w00 (2:1)");
+        assert_eq!(warnings[0], "PromQL warning: w00 (3:1)");
         assert_eq!(warnings[10], "2 more warning annotations omitted");
         assert_eq!(infos, ["PromQL info: i (2:2)"]);
     }

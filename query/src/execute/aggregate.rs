@@ -501,7 +501,7 @@ impl<'q> Evaluator<'q> {
             low = low.min(q);
             high = high.max(q);
         }
-        for (bad, q) in [(nan, f64::NAN), (high > 1.0, high), (low < 0.0, low)] {
+        for (bad, q) in [(nan, f64::NAN), (!nan && high > 1.0, high), (!nan && low < 0.0, low)] {
             if bad {
                 annotations.warn(invalid_quantile(q), span);
             }

@@ -2,7 +2,7 @@
 
 use super::aggregate::{Group, group, group_labels};
 use super::column::{Bits, Column, Grid, Sample, Series, SeriesMeta};
-use super::source::{Input, Materialized, map};
+use super::source::{Input, Materialized, Source, map};
 use super::{Evaluator, Scalars, defect};
 use crate::QueryError;
 use crate::annotations::{Annotations, ignored_histogram, invalid_ratio};
@@ -111,6 +111,11 @@ impl<'q> Evaluator<'q> {
         let param = a.param.as_ref().ok_or_else(|| defect("an aggregation lacks its parameter"))?;
         self.scalar(param, grid)
     }
+    /// Nothing, but with the annotations that computing the input gives.
+    fn none_of(&self, input: &dyn Source) -> Result<Input<'q>, QueryError> {
+        self.shared.for_each(input, |_, _| Ok(()))?;
+        Ok(Materialized::default().into_source())
+    }
     /// `topk` and `bottomk`: a heap per group and step, whatever the number of series.
     pub(super) fn aggregate_k(
         &self,
@@ -120,10 +125,7 @@ impl<'q> Evaluator<'q> {
     ) -> Result<Input<'q>, QueryError> {
         let counts = counts(&self.param(a, grid)?, grid)?;
         let input = self.vector(&a.input, grid)?;
-        let Some(counts) = counts else {
-            self.shared.for_each(&*input, |_, _| Ok(()))?;
-            return Ok(Materialized::default().into_source());
-        };
+        let Some(counts) = counts else { return self.none_of(&*input) };
         let groups = group(input.series(), &a.grouping, a.without);
         let total = input.series().len();
         let largest = a.op == AggregateOp::Topk;
@@ -164,7 +166,7 @@ impl<'q> Evaluator<'q> {
         if a.op == AggregateOp::LimitRatio {
             return self.limit_ratio(a, &param, input, grid);
         }
-        let Some(counts) = counts(&param, grid)? else { return Ok(Materialized::default().into_source()) };
+        let Some(counts) = counts(&param, grid)? else { return self.none_of(&*input) };
         let groups = group(input.series(), &a.grouping, a.without);
         let rows = self.shared.run(groups.len(), input.series().len() >= 64, |g, scratch| {
             self.first_k(&*input, &groups[g], &counts, scratch)
@@ -175,7 +177,7 @@ impl<'q> Evaluator<'q> {
     /// The first series of a group that have a sample, as many as each step may keep.
     fn first_k(
         &self,
-        input: &dyn super::source::Source,
+        input: &dyn Source,
         group: &Group,
         counts: &[usize],
         scratch: &mut super::source::Scratch,
@@ -218,7 +220,7 @@ impl<'q> Evaluator<'q> {
             high = high.max(r);
         }
         if !nan && low == 0.0 && high == 0.0 {
-            return Ok(Materialized::default().into_source());
+            return self.none_of(&*input);
         }
         if nan {
             return failed("Ratio value is NaN".to_owned());

@@ -25,7 +25,6 @@ struct Applied {
     function: RangeFunction,
     id: FunctionId,
     params: Vec<Scalars>,
-    /// Where the range vector stands.
     /// Where the first argument stands.
     first_span: Span,
     type_labels: bool,
@@ -195,7 +194,11 @@ impl<'q> Evaluator<'q> {
             function,
             id,
             params,
-            first_span: args.first().map_or(range.span, |a| a.span),
+            first_span: match args.first().map(Node::inner) {
+                // Prometheus forgets where a subquery stands when it evaluates it.
+                Some(Node { plan: Plan::Subquery(_), .. }) => Span::default(),
+                first => first.map_or(range.span, |a| a.span),
+            },
             type_labels: self.features.type_and_unit_labels,
         };
         if id == FunctionId::AbsentOverTime {

@@ -167,7 +167,8 @@ impl Builder {
             Expr::Aggregate(a) => {
                 let param = a.param.as_ref().map(|p| self.node(p.unwrap_parens())).transpose()?;
                 let input = self.node(a.expr.unwrap_parens())?;
-                let invariant = input.invariant && param.as_ref().is_none_or(|p| p.invariant);
+                // As in Prometheus, a parameter that changes does not make the whole change.
+                let invariant = input.invariant;
                 let keep = |built: Built| if invariant { built.node } else { built.wrapped() };
                 let plan = Aggregation {
                     op: a.op,
