@@ -47,10 +47,14 @@ fn pairs(i: usize) -> Vec<(String, String)> {
 }
 
 fn sample(i: usize) -> Vec<u8> {
+    sample_at(i, 1_700_000_000_000 + i as u64 % 7)
+}
+
+fn sample_at(i: usize, timestamp: u64) -> Vec<u8> {
     let mut out = vec![0x09];
     out.extend((1.0e6 + i as f64 * 1.37).to_le_bytes());
     out.push(0x10);
-    varint(&mut out, 1_700_000_000_000 + i as u64 % 7);
+    varint(&mut out, timestamp);
     out
 }
 

@@ -1,10 +1,18 @@
-//! Series keys folded from the hashes of their parts, so that parts shared by many series are hashed once.
+//! Series keys folded from the hashes of their parts, so that parts shared by many series are hashed once,
+//! and the canonical keys they stand for.
 //!
-//! Invariant: a polynomial over keyed 128-bit hashes with a secret factor: nobody outside can aim for
-//! collisions, and order matters. Like the engine's keys they are never stored.
+//! Invariants: a folded key is a polynomial over keyed 128-bit hashes with a secret factor, so nobody
+//! outside can aim for collisions, and order matters. Which canonical key it stands for follows from what
+//! was folded alone, so what was learned once stays true. Like the engine's keys they are never stored.
 
-use engine::series_key;
-use std::sync::OnceLock;
+use engine::{WriteBatch, canonical_key_bytes, series_key};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{OnceLock, PoisonError, RwLock};
+use storage_format::model::Labels;
+
+/// Canonical keys remembered, 32 bytes each; when there are more it starts again.
+const CANONICAL_MAX: usize = 4 << 20;
 
 /// Appends one part's hash to a key.
 #[inline]
@@ -30,4 +38,72 @@ pub(crate) fn finish(key: u128) -> u128 {
 pub(crate) fn factor() -> u128 {
     static FACTOR: OnceLock<u128> = OnceLock::new();
     *FACTOR.get_or_init(|| series_key(b"factor of folded keys") & !7 | 3)
+}
+
+/// Hashes keys and digests, which are hashes already, by their low half.
+pub(crate) type AsHash = BuildHasherDefault<LowHalf>;
+
+#[derive(Debug, Default)]
+pub(crate) struct LowHalf(u64);
+
+impl Hasher for LowHalf {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    }
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+/// The canonical keys of folded ones. The engine finds a series fastest by its canonical key.
+#[derive(Debug, Default)]
+pub(crate) struct Canonical {
+    keys: RwLock<HashMap<u128, u128, AsHash>>,
+}
+
+impl Canonical {
+    /// Replaces the folded keys of a batch as far as their canonical ones are known.
+    pub(crate) fn apply(&self, batch: &mut WriteBatch) {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if keys.is_empty() {
+            return;
+        }
+        for entry in &mut batch.series {
+            if let Some(canonical) = keys.get(&entry.key) {
+                entry.key = *canonical;
+            }
+        }
+    }
+    /// Remembers what was learned while a request was stored.
+    pub(crate) fn learn(&self, learned: Learned) {
+        if learned.keys.is_empty() {
+            return;
+        }
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() + learned.keys.len() > CANONICAL_MAX {
+            keys.clear();
+        }
+        keys.extend(learned.keys);
+    }
+}
+
+/// Labels that were built for folded keys, as canonical keys.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    keys: Vec<(u128, u128)>,
+    bytes: Vec<u8>,
+}
+
+impl Learned {
+    pub(crate) fn add(&mut self, key: u128, labels: &Labels) {
+        self.bytes.clear();
+        canonical_key_bytes(labels, &mut self.bytes);
+        let canonical = series_key(&self.bytes);
+        if canonical != key {
+            self.keys.push((key, canonical));
+        }
+    }
 }

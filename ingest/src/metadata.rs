@@ -1,31 +1,15 @@
 //! What is known about metrics already, so that repeating it costs a look into a set.
 
+use crate::keys::AsHash;
 use engine::{Engine, Metadata};
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock};
 
 /// Digests kept; when there are more the set starts again, and everything is told to the engine once more.
 const DIGESTS_MAX: usize = 1 << 18;
 
 /// A set of digests, which are hashes under a secret key already.
-type Digests = HashSet<u128, BuildHasherDefault<Identity>>;
-
-/// Takes the low half of a digest for its hash.
-#[derive(Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
-    }
-    fn write_u128(&mut self, digest: u128) {
-        self.0 = digest as u64;
-    }
-}
+type Digests = HashSet<u128, AsHash>;
 
 /// Digests of the metadata the engine has been told.
 #[derive(Debug, Default)]

@@ -439,6 +439,39 @@ fn v2_refuses_series_one_by_one_and_counts_exactly() {
 }
 
 #[test]
+fn all_ways_to_name_a_series_lead_to_one() {
+    let f = fixture();
+    let receiver = Receiver::new(Arc::clone(&f.engine), Limits::REMOTE_WRITE);
+    let table = |symbols: &[&str], refs: &[u64], t: i64| {
+        v2(symbols).sub(5, message().packed(1, refs).sub(2, sample(1.0, t)))
+    };
+    for round in 0..3 {
+        let t = T + round * 10;
+        let requests = [
+            (V1, message().sub(1, up("a").sub(2, sample(1.0, t)))),
+            (V2, table(&["", "__name__", "up", "job", "a"], &[1, 2, 3, 4], t + 1)),
+            (V2, table(&["", "a", "job", "up", "__name__"], &[4, 3, 2, 1], t + 2)),
+            (V2, table(&["", "a", "job", "up", "__name__"], &[2, 1, 4, 3], t + 3)),
+            (
+                V1,
+                message().sub(
+                    1,
+                    message()
+                        .sub(1, label("job", "a"))
+                        .sub(1, label("__name__", "up"))
+                        .sub(2, sample(1.0, t + 4)),
+                ),
+            ),
+        ];
+        for (info, request) in requests {
+            assert_eq!(receiver.receive(info, &snappy(&request.0)).unwrap().samples_written, 1);
+        }
+    }
+    let got = f.floats();
+    assert_eq!((got.len(), got[0].1.len()), (1, 15));
+}
+
+#[test]
 fn v2_symbols_must_start_with_the_empty_string() {
     let f = fixture();
     let request = v2(&["__name__", "up"]).sub(5, message().packed(1, &[0, 1]).sub(2, sample(1.0, T)));

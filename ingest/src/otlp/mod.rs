@@ -20,6 +20,7 @@ mod walk;
 pub use config::{Config, DeltaMode, TranslationStrategy};
 
 use crate::compression::decompress;
+use crate::keys::{Canonical, Learned};
 use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
@@ -81,6 +82,7 @@ pub struct Receiver {
     config: Config,
     limits: Limits,
     seen: Seen,
+    canonical: Canonical,
     deltas: Mutex<Accumulator>,
 }
 
@@ -88,7 +90,14 @@ impl Receiver {
     /// A receiver; `limits` are usually [`Limits::OTLP`].
     #[must_use]
     pub fn new(engine: Arc<Engine>, config: Config, limits: Limits) -> Self {
-        Self { engine, config, limits, seen: Seen::default(), deltas: Mutex::default() }
+        Self {
+            engine,
+            config,
+            limits,
+            seen: Seen::default(),
+            canonical: Canonical::default(),
+            deltas: Mutex::default(),
+        }
     }
 
     /// Decodes, translates and stores one `ExportMetricsServiceRequest`.
@@ -105,6 +114,7 @@ impl Receiver {
 
     fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
         request.metadata.tell(&self.engine, &self.seen)?;
+        self.canonical.apply(&mut request.batch);
         let (outcome, ticket) = if request.has_delta && self.config.delta == DeltaMode::ToCumulative {
             // Held until the engine has the totals, so that two requests for one stream cannot cross.
             let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +158,14 @@ impl Receiver {
 
     fn append(&self, request: &Request) -> Result<(AppendOutcome, Ticket), Error> {
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
-        Ok(self.engine.append_batch(&request.batch, &mut |e| resolver.labels(e))?)
+        let mut learned = Learned::default();
+        let appended = self.engine.append_batch(&request.batch, &mut |e| {
+            let labels = resolver.labels(e)?;
+            learned.add(e.key, &labels);
+            Ok(labels)
+        })?;
+        self.canonical.learn(learned);
+        Ok(appended)
     }
 }
 

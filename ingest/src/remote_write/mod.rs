@@ -9,6 +9,7 @@ mod v1;
 mod v2;
 
 use crate::compression::decompress;
+use crate::keys::{Canonical, Learned};
 use crate::labels::clip;
 use crate::limits::Budget;
 use crate::metadata::Seen;
@@ -106,14 +107,21 @@ fn version(content_type: &str) -> Result<Version, Error> {
 pub struct Receiver {
     engine: Arc<Engine>,
     limits: Limits,
+    known: Known,
+}
+
+/// What earlier requests have taught.
+#[derive(Debug, Default)]
+struct Known {
     seen: Seen,
+    canonical: Canonical,
 }
 
 impl Receiver {
     /// A receiver with limits of one's own, usually [`Limits::REMOTE_WRITE`].
     #[must_use]
     pub fn new(engine: Arc<Engine>, limits: Limits) -> Self {
-        Self { engine, limits, seen: Seen::default() }
+        Self { engine, limits, known: Known::default() }
     }
     /// Decodes, validates and stores one request.
     ///
@@ -121,7 +129,7 @@ impl Receiver {
     /// When nothing was stored: headers that are not understood, a body that is malformed or over a limit,
     /// or an engine that refuses writes.
     pub fn receive(&self, request: RequestInfo<'_>, body: &[u8]) -> Result<Receipt, Error> {
-        store(&self.engine, request, body, &self.limits, &self.seen)
+        store(&self.engine, request, body, &self.limits, &self.known)
     }
 }
 
@@ -131,7 +139,7 @@ impl Receiver {
 /// # Errors
 /// As [`Receiver::receive`].
 pub fn receive(engine: &Engine, request: RequestInfo<'_>, body: &[u8]) -> Result<Receipt, Error> {
-    store(engine, request, body, &Limits::REMOTE_WRITE, &Seen::default())
+    store(engine, request, body, &Limits::REMOTE_WRITE, &Known::default())
 }
 
 fn store(
@@ -139,13 +147,13 @@ fn store(
     request: RequestInfo<'_>,
     body: &[u8],
     limits: &Limits,
-    seen: &Seen,
+    known: &Known,
 ) -> Result<Receipt, Error> {
     let (version, encoding) = negotiate(request)?;
     scratch::with(|scratch| {
-        decode(scratch, version, encoding, body, limits, seen)?;
-        scratch.metadata.tell(engine, seen)?;
-        append(engine, version, scratch, limits)
+        decode(scratch, version, encoding, body, limits, &known.seen)?;
+        scratch.metadata.tell(engine, &known.seen)?;
+        append(engine, version, scratch, limits, &known.canonical)
     })
 }
 
@@ -186,12 +194,22 @@ fn append(
     version: Version,
     scratch: &mut Scratch,
     limits: &Limits,
+    canonical: &Canonical,
 ) -> Result<Receipt, Error> {
+    if version == Version::V2 {
+        canonical.apply(&mut scratch.batch);
+    }
+    let mut learned = Learned::default();
     let view: &Scratch = scratch;
     let (outcome, ticket) = match version {
         Version::V1 => engine.append_batch(&view.batch, &mut |e| v1::labels(view, e, limits))?,
-        Version::V2 => engine.append_batch(&view.batch, &mut |e| v2::labels(view, e, limits))?,
+        Version::V2 => engine.append_batch(&view.batch, &mut |e| {
+            let labels = v2::labels(view, e, limits)?;
+            learned.add(e.key, &labels);
+            Ok(labels)
+        })?,
     };
+    canonical.learn(learned);
     let (exemplars_written, wrong) = store_exemplars(engine, version, view, limits);
     let (samples, histograms) = (view.batch.timestamps.len() as u64, view.batch.histograms.len() as u64);
     let mut rejected = std::mem::take(&mut scratch.refusals.messages);
