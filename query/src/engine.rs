@@ -3,6 +3,7 @@
 use crate::annotations::Annotations;
 use crate::budget::{Budget, Limits, TotalMemory};
 use crate::execute::column::Grid;
+use crate::execute::repeated::Repeated;
 use crate::execute::source::Shared;
 use crate::execute::{Evaluator, evaluate};
 use crate::gate::Gate;
@@ -127,6 +128,7 @@ impl QueryEngine {
             shared: &shared,
             features: self.options.features,
             lookback: params.lookback_delta_ms.filter(|l| *l > 0).unwrap_or(self.options.lookback_delta_ms),
+            repeated: Repeated::of(&plan),
             max_steps: self.options.max_samples,
         };
         let prepared = began.elapsed();

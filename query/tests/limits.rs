@@ -132,3 +132,11 @@ fn stats_count_samples_and_tell_the_plan() {
     let plan = stats.plan.unwrap();
     assert!(plan.starts_with("aggregate sum by []\n  call rate\n    window 120000 ms of"), "{plan}");
 }
+
+#[test]
+fn repeated_aggregations_are_read_once() {
+    let query = "sum(m) / (sum(m) + sum(m offset 1m))";
+    let stats = range(EngineOptions::default(), query, &QueryParams::default()).unwrap().stats;
+    // 60 samples of 100 series for `sum(m)`, one less for what lies a minute back.
+    assert_eq!(stats.samples_read, 6000 + 5900);
+}

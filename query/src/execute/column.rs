@@ -7,7 +7,7 @@ use std::sync::Arc;
 use storage_format::model::{Histogram, Labels, Timestamp};
 
 /// The instants at which something is evaluated: `start`, `start + step`, … , `len` of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Grid {
     pub(crate) start: Timestamp,
     /// Milliseconds, positive.

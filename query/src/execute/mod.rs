@@ -3,6 +3,7 @@
 //! Where it sits: under the engine's door; reads plans and snapshots. An instant query is the grid of one
 //! step. Recursion follows the plan, whose depth the parser limits.
 
+mod accumulator;
 mod aggregate;
 mod aggregate_k;
 mod binary;
@@ -14,6 +15,7 @@ mod info;
 mod labels;
 mod range_function;
 pub(crate) mod range_input;
+pub(crate) mod repeated;
 mod result;
 pub(crate) mod select;
 pub(crate) mod source;
@@ -41,6 +43,7 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) features: Features,
     /// Milliseconds.
     pub(crate) lookback: i64,
+    pub(crate) repeated: repeated::Repeated,
     /// Most steps a grid may have.
     pub(crate) max_steps: u64,
 }
@@ -150,7 +153,7 @@ impl<'q> Evaluator<'q> {
                 if self.features.delayed_name_removal { Ok(negated) } else { self.merged(negated) }
             }
             Plan::Binary(b) => self.binary(b, node, grid),
-            Plan::Aggregate(a) => self.aggregate(a, node, grid),
+            Plan::Aggregate(a) => self.once(node, grid, || self.aggregate(a, node, grid)),
             Plan::Call(id, name, args) => self.call(*id, name, args, node, grid),
             _ => Err(defect("an instant vector was expected")),
         }

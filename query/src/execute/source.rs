@@ -165,13 +165,19 @@ impl Materialized {
     /// A source of these series.
     pub(crate) fn into_source<'q>(self) -> Input<'q> {
         let metas = self.series.iter().map(|s| s.meta.clone()).collect();
-        Box::new(MaterializedSource { metas, rows: self })
+        Box::new(MaterializedSource { metas, rows: Arc::new(self) })
     }
+}
+
+/// A source of series that others use too.
+pub(crate) fn shared_source<'q>(rows: Arc<Materialized>) -> Input<'q> {
+    let metas = rows.series.iter().map(|s| s.meta.clone()).collect();
+    Box::new(MaterializedSource { metas, rows })
 }
 
 struct MaterializedSource {
     metas: Vec<SeriesMeta>,
-    rows: Materialized,
+    rows: Arc<Materialized>,
 }
 
 impl Source for MaterializedSource {

@@ -91,6 +91,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The nodes directly below.
+    pub(crate) fn children(&self) -> Vec<&Self> {
+        match &self.plan {
+            Plan::Number(_) | Plan::Text(_) | Plan::Select(_) | Plan::Window(..) => Vec::new(),
+            Plan::Subquery(s) => vec![&s.input],
+            Plan::Negate(inner) | Plan::Invariant(inner) => vec![inner],
+            Plan::Binary(b) => vec![&b.lhs, &b.rhs],
+            Plan::Aggregate(a) => a.param.iter().chain([&a.input]).collect(),
+            Plan::Call(_, _, args) => args.iter().collect(),
+        }
+    }
     /// Without the marker that it does not depend on the step.
     pub(crate) fn inner(&self) -> &Self {
         match &self.plan {

@@ -17,10 +17,10 @@ fn write_selector(s: &Selector, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     f.write_str("}")?;
     write_anchor(s.anchor, f)?;
-    match s.extension {
-        Some(extension) => write!(f, " {extension:?}"),
-        None => Ok(()),
+    if let Some(extension) = s.extension {
+        write!(f, " {extension:?}")?;
     }
+    f.write_str(if s.stats { " counts and sums" } else { "" })
 }
 
 fn write_anchor(anchor: crate::execute::select::Anchor, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +35,6 @@ fn write_anchor(anchor: crate::execute::select::Anchor, f: &mut fmt::Formatter<'
 
 fn write_node(node: &Node, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{:1$}", "", depth * 2)?;
-    let mut children: Vec<&Node> = Vec::new();
     match &node.plan {
         Plan::Number(n) => write!(f, "number {n}")?,
         Plan::Text(t) => write!(f, "text {t:?}")?,
@@ -50,33 +49,29 @@ fn write_node(node: &Node, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Plan::Subquery(s) => {
             write!(f, "subquery {} ms, step {} ms", s.range, s.step)?;
             write_anchor(s.anchor, f)?;
-            children.push(&s.input);
         }
-        Plan::Negate(inner) => {
-            f.write_str("negate")?;
-            children.push(inner);
-        }
+        Plan::Negate(_) => f.write_str("negate")?,
         Plan::Binary(b) => {
             write!(f, "binary {}{}", b.op, if b.return_bool { " bool" } else { "" })?;
             if let Some(m) = &b.matching {
                 let word = if m.on { "on" } else { "ignoring" };
                 write!(f, " {} {word} {:?}", m.card.as_str(), m.labels)?;
+                if !m.include.is_empty() {
+                    write!(f, " include {:?}", m.include)?;
+                }
+                for (side, fill) in [("left", m.fill_lhs), ("right", m.fill_rhs)] {
+                    if let Some(fill) = fill {
+                        write!(f, " fill {side} {fill}")?;
+                    }
+                }
             }
-            children.extend([&b.lhs, &b.rhs]);
         }
         Plan::Aggregate(a) => {
             write!(f, "aggregate {} {} {:?}", a.op, if a.without { "without" } else { "by" }, a.grouping)?;
-            children.extend(a.param.iter().chain([&a.input]));
         }
-        Plan::Call(_, name, args) => {
-            write!(f, "call {name}")?;
-            children.extend(args);
-        }
-        Plan::Invariant(inner) => {
-            f.write_str("once")?;
-            children.push(inner);
-        }
+        Plan::Call(_, name, _) => write!(f, "call {name}")?,
+        Plan::Invariant(_) => f.write_str("once")?,
     }
     f.write_str("\n")?;
-    children.into_iter().try_for_each(|child| write_node(child, depth + 1, f))
+    node.children().into_iter().try_for_each(|child| write_node(child, depth + 1, f))
 }
