@@ -2,20 +2,23 @@
 //!
 //! Where it sits: under every large answer. A piece is made when the connection asks for the next one, so a
 //! slow client costs one piece of memory beside the result itself, holds no thread and no lock, and a client
-//! that goes away drops everything. A piece is small enough (64 KiB) to be made on an async worker.
+//! that goes away drops everything. Pieces are made on blocking threads: twenty downloads at a time would
+//! otherwise keep the async workers from the writers.
 
 use axum::body::{Body, Bytes};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Size of a piece in bytes, before compression.
-pub const PIECE_BYTES: usize = 64 * 1024;
+pub const PIECE_BYTES: usize = 128 * 1024;
+/// Pieces up to this size are compressed where they are: handing them over would take longer.
+const INLINE_BYTES_MAX: usize = 8 * 1024;
 /// Answers shorter than this are not worth compressing.
 const COMPRESS_BYTES_MIN: u64 = 1024;
 
@@ -26,40 +29,55 @@ pub trait Encode: Send + Unpin + 'static {
     fn encode(&mut self, out: &mut Vec<u8>, target: usize) -> bool;
 }
 
+/// What an [`Encode`] hands back from a blocking thread: itself, what it wrote, whether more is left.
+type Written<E> = (E, Vec<u8>, bool);
+
 struct Encoded<E> {
-    encoder: E,
     first: Option<Vec<u8>>,
-    more: bool,
+    /// What writes the next piece; `None` while it does, and at the end.
+    encoder: Option<E>,
+    writing: Option<JoinHandle<Written<E>>>,
 }
 
 /// A body for what `encoder` writes. The first piece is made at once (so call this off the async workers
 /// when making it is expensive); an answer that fits into it is sent with its length.
 pub fn encoded(mut encoder: impl Encode) -> Body {
     let mut first = Vec::with_capacity(4096);
-    let more = encoder.encode(&mut first, PIECE_BYTES);
-    if !more {
+    if !encoder.encode(&mut first, PIECE_BYTES) {
         return Body::from(first);
     }
-    Body::new(Encoded { encoder, first: Some(first), more })
+    Body::new(Encoded { first: Some(first), encoder: Some(encoder), writing: None })
 }
 
 impl<E: Encode> HttpBody for Encoded<E> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = axum::Error;
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first.into()))));
         }
-        if !this.more {
-            return Poll::Ready(None);
+        if let Some(mut encoder) = this.encoder.take() {
+            this.writing = Some(spawn_blocking(move || {
+                let mut out = Vec::with_capacity(PIECE_BYTES + 4096);
+                let more = encoder.encode(&mut out, PIECE_BYTES);
+                (encoder, out, more)
+            }));
         }
-        let mut out = Vec::with_capacity(PIECE_BYTES + 4096);
-        this.more = this.encoder.encode(&mut out, PIECE_BYTES);
-        Poll::Ready(Some(Ok(Frame::data(out.into()))))
+        let Some(writing) = this.writing.as_mut() else { return Poll::Ready(None) };
+        let written = ready!(Pin::new(writing).poll(cx));
+        this.writing = None;
+        match written {
+            Ok((encoder, out, more)) => {
+                this.encoder = more.then_some(encoder);
+                Poll::Ready(Some(Ok(Frame::data(out.into()))))
+            }
+            // A defect: the client must see that the answer is not complete.
+            Err(error) => Poll::Ready(Some(Err(axum::Error::new(error)))),
+        }
     }
 }
 
@@ -97,17 +115,45 @@ pub fn compress(response: &mut axum::response::Response) {
     *response.body_mut() = Body::new(Gzip {
         inner,
         pending: Bytes::new(),
+        compressing: None,
         gzip: Some(GzEncoder::new(Vec::with_capacity(PIECE_BYTES / 4), Compression::fast())),
     });
     response.headers_mut().remove(header::CONTENT_LENGTH);
     response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
 }
 
+/// A compressor on its way back from a blocking thread, with what it wrote inside.
+type Compressing = JoinHandle<io::Result<GzEncoder<Vec<u8>>>>;
+
 struct Gzip {
     inner: Body,
     pending: Bytes,
-    /// `None` once the trailer was sent.
+    /// `None` while it compresses, and once the trailer was sent.
     gzip: Option<GzEncoder<Vec<u8>>>,
+    compressing: Option<Compressing>,
+}
+
+impl Gzip {
+    /// Takes what was compressed, if there is any.
+    fn output(&mut self) -> Option<Bytes> {
+        let written = self.gzip.as_mut()?.get_mut();
+        if written.is_empty() {
+            return None;
+        }
+        Some(std::mem::replace(written, Vec::with_capacity(PIECE_BYTES / 4)).into())
+    }
+    /// Compresses the next piece, here or on a blocking thread.
+    fn compress(&mut self) -> io::Result<()> {
+        let piece = self.pending.split_to(self.pending.len().min(PIECE_BYTES));
+        let Some(mut gzip) = self.gzip.take() else { return Ok(()) };
+        if piece.len() <= INLINE_BYTES_MAX {
+            gzip.write_all(&piece)?;
+            self.gzip = Some(gzip);
+        } else {
+            self.compressing = Some(spawn_blocking(move || gzip.write_all(&piece).map(|()| gzip)));
+        }
+        Ok(())
+    }
 }
 
 impl HttpBody for Gzip {
@@ -119,33 +165,36 @@ impl HttpBody for Gzip {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         loop {
-            let Some(gzip) = this.gzip.as_mut() else { return Poll::Ready(None) };
-            if this.pending.is_empty() {
-                match Pin::new(&mut this.inner).poll_frame(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(Err(e))) => return Poll::Ready(Some(Err(e))),
-                    Poll::Ready(Some(Ok(frame))) => {
-                        this.pending = frame.into_data().unwrap_or_default();
-                        continue;
-                    }
-                    Poll::Ready(None) => {
-                        let last = this.gzip.take().map(GzEncoder::finish);
-                        return Poll::Ready(match last {
-                            Some(Ok(bytes)) => Some(Ok(Frame::data(bytes.into()))),
-                            Some(Err(e)) => Some(Err(axum::Error::new(e))),
-                            None => None,
-                        });
-                    }
+            if let Some(compressing) = this.compressing.as_mut() {
+                let compressed = ready!(Pin::new(compressing).poll(cx));
+                this.compressing = None;
+                match compressed.map_err(axum::Error::new).and_then(|r| r.map_err(axum::Error::new)) {
+                    Ok(gzip) => this.gzip = Some(gzip),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
                 }
             }
-            // A long frame is compressed in pieces, so that the worker serves others in between.
-            let piece = this.pending.split_to(this.pending.len().min(PIECE_BYTES));
-            if let Err(e) = gzip.write_all(&piece) {
-                return Poll::Ready(Some(Err(axum::Error::new(e))));
+            if let Some(bytes) = this.output() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if !gzip.get_ref().is_empty() {
-                let out = std::mem::replace(gzip.get_mut(), Vec::with_capacity(PIECE_BYTES / 4));
-                return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+            if !this.pending.is_empty() {
+                if let Err(error) = this.compress() {
+                    return Poll::Ready(Some(Err(axum::Error::new(error))));
+                }
+                continue;
+            }
+            let Some(gzip) = this.gzip.take() else { return Poll::Ready(None) };
+            match Pin::new(&mut this.inner).poll_frame(cx) {
+                Poll::Ready(None) => {
+                    let last = gzip.finish().map_err(axum::Error::new);
+                    return Poll::Ready(Some(last.map(|bytes| Frame::data(bytes.into()))));
+                }
+                polled => {
+                    this.gzip = Some(gzip);
+                    match ready!(polled) {
+                        Some(Ok(frame)) => this.pending = frame.into_data().unwrap_or_default(),
+                        other => return Poll::Ready(other),
+                    }
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::support::{opening_server, server};
 use server::net::Limits;
 use server::observe::self_scrape;
 use std::io::Read;
+use storage_format::model::{Labels, Samples};
 
 #[test]
 fn endpoints_without_a_thing_behind_them_are_empty_and_valid() {
@@ -126,10 +127,15 @@ fn before_the_engine_is_open_only_health_answers() {
 #[test]
 fn long_answers_are_compressed_for_those_who_read_gzip() {
     let server = server(&[]);
-    for i in 0..5000 {
-        server.store(&[("__name__", &format!("metric_{i}"))], &[(1000, 1.0)]);
-    }
+    let mut sample = Samples::default();
+    sample.push_float(1000, 0, 1.0);
+    let names: Vec<_> = (10_000..30_000).map(|i| format!("a_metric_with_a_long_name_{i}")).collect();
+    let rows: Vec<_> =
+        names.iter().map(|name| (Labels::from_pairs([("__name__", name)]), sample.clone())).collect();
+    server.app.engine().unwrap().append(&rows).unwrap();
     let plain = server.get("/api/v1/label/__name__/values");
+    assert_eq!(plain.header("transfer-encoding"), Some("chunked"), "it is sent while it is written");
+    assert_eq!(plain.json("/data"), serde_json::json!(names));
     assert_eq!(plain.header("content-encoding"), None);
     assert_eq!(plain.header("vary"), Some("Accept-Encoding, Origin"));
     let zipped =
@@ -191,8 +197,8 @@ fn exemplars_are_those_of_the_selected_series() {
     let engine = server.app.engine().unwrap();
     for (name, timestamp, value) in [("b", 1500, 0.5), ("a", 2000, 1e-7), ("a", 3000, 2.0), ("c", 2000, 1.0)]
     {
-        let labels = storage_format::model::Labels::from_pairs([("__name__", name)]);
-        let trace = storage_format::model::Labels::from_pairs([("trace_id", "x")]);
+        let labels = Labels::from_pairs([("__name__", name)]);
+        let trace = Labels::from_pairs([("trace_id", "x")]);
         assert!(engine.append_exemplar(&labels, engine::Exemplar { labels: trace, value, timestamp }));
     }
     let reply = server.get("/api/v1/query_exemplars?query=rate(a%5B1m%5D)%2Bb&start=1&end=2");
