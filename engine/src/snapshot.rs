@@ -96,18 +96,21 @@ fn read_head(data: &crate::head::HeadData, range: TimeRange, into: &mut Samples)
             settle(into, before);
         }
         let before = (into.timestamps.len(), into.histograms.len());
+        let inside = |t: &Timestamp| range.contains(*t);
         if pass {
-            for (t, start, value) in data.late_floats.iter().filter(|s| range.contains(s.0)) {
+            let Some(rare) = &data.rare else { break };
+            for (t, start, value) in rare.late_floats.iter().filter(|s| inside(&s.0)) {
                 into.push_float(*t, *start, *value);
             }
-            into.histograms.extend(data.late_histograms.iter().filter(|s| range.contains(s.0)).cloned());
+            into.histograms.extend(rare.late_histograms.iter().filter(|s| inside(&s.0)).cloned());
             settle(into, before);
         } else {
             if let Some((bytes, count)) = &data.open {
                 let kind = crate::head::ChunkKind::Floats;
                 append_chunk(into, range, |into| decode_chunk(bytes, *count, kind, into)).map_err(corrupt)?;
             }
-            into.histograms.extend(data.histograms.iter().filter(|s| range.contains(s.0)).cloned());
+            let histograms = data.rare.iter().flat_map(|rare| &rare.histograms);
+            into.histograms.extend(histograms.filter(|s| inside(&s.0)).cloned());
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! A selection copies open chunks (compressed, so some hundred bytes each) and shares sealed ones while it
 //! holds the gate; decoding happens later, without any lock.
 
-use super::series::{FloatSample, HistogramSample, SealedChunk};
+use super::series::{Rare, SealedChunk};
 use super::{Head, Shard};
 use crate::select::postings::resolve;
 use crate::{Error, Matcher};
@@ -26,39 +26,66 @@ pub(crate) struct HeadData {
     pub(crate) chunks: Vec<SealedChunk>,
     /// The open chunk: bytes, number of samples.
     pub(crate) open: Option<(Box<[u8]>, u32)>,
-    /// Histograms not sealed yet.
-    pub(crate) histograms: Vec<HistogramSample>,
-    /// Late samples not sealed yet.
-    pub(crate) late_floats: Vec<FloatSample>,
-    /// Late histograms not sealed yet.
-    pub(crate) late_histograms: Vec<HistogramSample>,
+    /// Histograms and late samples not sealed yet.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// Series whose labels are read under one hold of a shard's lock.
+const SLICE: usize = 1024;
+
+/// What matched in a shard of some version.
+struct Prepared {
+    version: u64,
+    series: Vec<(u32, Labels)>,
 }
 
 impl HeadData {
     fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
-            && self.open.is_none()
-            && self.histograms.is_empty()
-            && self.late_floats.is_empty()
-            && self.late_histograms.is_empty()
+        self.chunks.is_empty() && self.open.is_none() && self.rare.is_none()
     }
 }
 
 impl Head {
     /// The series that fulfil all matchers and have samples in `range`.
+    ///
+    /// Writers wait only while chunks are copied: matching and labels come before, and are done again in the
+    /// shards where series were made or forgotten in between.
     pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<HeadSeries>, Error> {
+        let shards = 0..self.shards.len() as u32;
+        let prepared = shards.map(|n| self.prepare(n, matchers)).collect::<Result<Vec<_>, _>>()?;
+        let mut found = Vec::with_capacity(prepared.iter().map(|p| p.series.len()).sum());
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let mut found = Vec::new();
-        for number in 0..self.shards.len() as u32 {
-            let shard = self.shard(number);
-            for slot in resolve(&shard.index, matchers)? {
+        for (number, mut prepared) in prepared.into_iter().enumerate() {
+            let shard = self.shard(number as u32);
+            if prepared.version != shard.version {
+                let slots = resolve(&shard.index, matchers)?;
+                prepared.series = slots.into_iter().map(|slot| (slot, shard.index.labels(slot))).collect();
+            }
+            for (slot, labels) in prepared.series {
                 let data = shard.data(slot, range);
                 if !data.is_empty() {
-                    found.push(HeadSeries { labels: shard.index.labels(slot), data });
+                    found.push(HeadSeries { labels, data });
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The series of a shard that fulfil all matchers, with their labels; the lock is let go in between.
+    fn prepare(&self, number: u32, matchers: &[Matcher]) -> Result<Prepared, Error> {
+        let shard = self.shard(number);
+        let (version, slots) = (shard.version, resolve(&shard.index, matchers)?);
+        drop(shard);
+        let slots: Vec<u32> = slots.into_iter().collect();
+        let mut series = Vec::with_capacity(slots.len());
+        for slice in slots.chunks(SLICE) {
+            let shard = self.shard(number);
+            if shard.version != version {
+                break; // The caller sees the new version and does it again.
+            }
+            series.extend(slice.iter().map(|slot| (*slot, shard.index.labels(*slot))));
+        }
+        Ok(Prepared { version, series })
     }
 
     /// Visits, shard by shard, the series that fulfil all matchers and have samples in `range`.
@@ -140,10 +167,12 @@ impl Shard {
             }
         }
         if let Some(rare) = state.has_rare.then(|| self.rare.get(&slot)).flatten() {
-            let inside = |t: &Timestamp| range.contains(*t);
-            data.histograms.extend(rare.histograms.iter().filter(|s| inside(&s.0)).cloned());
-            data.late_floats.extend(rare.late_floats.iter().filter(|s| inside(&s.0)).copied());
-            data.late_histograms.extend(rare.late_histograms.iter().filter(|s| inside(&s.0)).cloned());
+            let inside = |t: Timestamp| range.contains(t);
+            let mut wanted = rare.clone();
+            wanted.histograms.retain(|s| inside(s.0));
+            wanted.late_floats.retain(|s| inside(s.0));
+            wanted.late_histograms.retain(|s| inside(s.0));
+            data.rare = (!wanted.is_empty()).then(|| Box::new(wanted));
         }
         data
     }

@@ -113,7 +113,7 @@ pub(crate) struct Rare {
 }
 
 impl Rare {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.histograms.is_empty() && self.late_floats.is_empty() && self.late_histograms.is_empty()
     }
 }

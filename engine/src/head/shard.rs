@@ -64,6 +64,8 @@ pub(crate) struct Shard {
     pub(super) series: Vec<SeriesState>,
     free_slots: Vec<u32>,
     pub(super) index: HeadIndex,
+    /// Changes with every series that is made or forgotten.
+    pub(super) version: u64,
     pub(super) slab: Slab,
     pub(super) sealed: Vec<SealedChunk>,
     free_sealed: Vec<u32>,
@@ -114,6 +116,7 @@ impl Shard {
         let keys = &self.keys;
         self.table.insert_unique(key as u64, slot, |slot| keys[*slot as usize] as u64);
         self.index.insert(slot, labels);
+        self.version += 1;
         slot
     }
 
@@ -124,6 +127,7 @@ impl Shard {
             found.remove();
         }
         self.index.remove(slot);
+        self.version += 1;
         self.starts.remove(&slot);
         self.rare.remove(&slot);
         self.keys[slot as usize] = 0;

@@ -134,10 +134,10 @@ impl Wal {
             return Err(Error::ReadOnly { reason: reason.clone() });
         }
         if state.pending_bytes > PENDING_BYTES_MAX {
-            return Err(Error::Limit(format!(
-                "{} bytes wait for the write-ahead log, at most {PENDING_BYTES_MAX} may",
-                state.pending_bytes
-            )));
+            let waiting = state.pending_bytes;
+            let reason =
+                format!("{waiting} bytes wait for the write-ahead log, at most {PENDING_BYTES_MAX} may");
+            return Err(Error::ReadOnly { reason });
         }
         Ok(())
     }
