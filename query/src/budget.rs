@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+/// Most steps that are counted one by one.
+const STEPS_MAX: usize = 100_000;
+
 /// Bytes held by all queries of an engine together.
 #[derive(Debug, Default)]
 pub(crate) struct TotalMemory {
@@ -57,7 +60,7 @@ impl Budget {
             peak_samples: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             read: AtomicU64::new(0),
-            per_step: (0..steps).map(|_| AtomicU64::new(0)).collect(),
+            per_step: (0..steps.clamp(1, STEPS_MAX)).map(|_| AtomicU64::new(0)).collect(),
         })
     }
     /// Whether the query may go on.
@@ -101,7 +104,8 @@ impl Budget {
     }
     /// Counts samples looked at by a step.
     pub(crate) fn count_step(&self, step: usize, samples: u64) {
-        if let Some(counter) = self.per_step.get(step) {
+        // What has no step of its own, such as the steps of subqueries, still counts.
+        if let Some(counter) = self.per_step.get(step).or(self.per_step.last()) {
             counter.fetch_add(samples, Relaxed);
         }
     }

@@ -119,8 +119,7 @@ impl QueryEngine {
             deadline,
             cancel: params.cancel.clone(),
         };
-        let steps = grid.len.min(self.options.max_samples.try_into().unwrap_or(usize::MAX));
-        let budget = Budget::new(limits, Arc::clone(&self.memory), steps);
+        let budget = Budget::new(limits, Arc::clone(&self.memory), grid.len);
         let shared = Shared { budget: Arc::clone(&budget), annotations: Mutex::default() };
         let evaluator = Evaluator {
             text,
