@@ -9,6 +9,7 @@ use ingest::otlp::{Config, DeltaMode, Format, Receipt, Receiver, TranslationStra
 use ingest::{Encoding, Error, Limits};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use storage_format::model::{Histogram, Samples, TimeRange, is_stale};
@@ -866,6 +867,44 @@ fn deltas_go_on_after_a_restart() {
     assert_eq!(f.json(&delta(5, 15, 2.0)).unwrap().rejected, 1);
     f.json(&delta(20, 30, 4.0)).unwrap();
     assert_eq!(f.dump(), ["d_total{job=s} 10[0]=1 20[0]=3 30[0]=7"]);
+}
+
+/// Copies a data directory as a crash leaves it: what was acknowledged is there, nothing was closed.
+fn crash_image(from: &Path) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let target = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+    let to = tempfile::tempdir().unwrap();
+    copy(from, to.path());
+    to
+}
+
+#[test]
+fn acknowledged_deltas_count_once_across_crashes() {
+    let mut f = fixture(Config::default());
+    let mut want = String::new();
+    for i in 1..=6 {
+        f.json(&delta(i * 10 - 10, i * 10, i as f64)).unwrap().ticket.wait().unwrap();
+        want += &format!(" {}[0]={}", i * 10, i * (i + 1) / 2);
+        // The client did not hear of it and sends it again, to a server that crashed meanwhile.
+        let dir = crash_image(f.dir.path());
+        let engine = Arc::new(Engine::open(Options::new(dir.path())).unwrap());
+        let receiver = Receiver::new(Arc::clone(&engine), Config::default(), Limits::OTLP);
+        f = Fixture { dir, engine, receiver };
+        for repeated in [i, i - 1].into_iter().filter(|r| *r > 0) {
+            let receipt = f.json(&delta(repeated * 10 - 10, repeated * 10, repeated as f64)).unwrap();
+            assert_eq!(receipt.rejected, 0);
+        }
+    }
+    assert_eq!(f.dump(), [format!("d_total{{job=s}}{want}")]);
 }
 
 #[test]
