@@ -96,7 +96,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server; it need not be ready yet. `extra` comes after the usual flags.
+    /// Starts a server; it need not be ready yet. `extra` replaces the usual flags of the same name.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -107,6 +107,9 @@ impl Server {
             fs::write(config, "global: {}\n").expect("the server's folder can be written");
         }
         let mut args = kind.args(dir, addr);
+        // A flag may stand once.
+        let name = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
+        args.retain(|arg| !extra.iter().any(|e| name(e) == name(arg)));
         args.extend_from_slice(extra);
         let process = Process::start(kind.name(), program, &args, dir);
         Self { kind, program: program.to_owned(), args, dir: dir.to_owned(), addr, process }
