@@ -4,8 +4,8 @@
 //! (`foo offset 1m + 2` adds 2 to the samples); longer ones need parentheses there.
 
 use super::ast::{BinaryOp, DurationExpr, DurationKind, DurationOp, Span};
-use super::lex::Tok;
 use super::parser::{Parser, Step};
+use super::token::Tok;
 
 /// 2^63 nanoseconds, in seconds.
 const SECONDS_MAX: f64 = 9_223_372_036.854_776;

@@ -5,14 +5,17 @@
 //! before it can cost anything, so that everything that walks a tree may recurse.
 
 pub mod ast;
+mod call;
 mod check;
 mod duration;
+mod duration_expr;
 mod error;
 pub mod functions;
 mod lex;
 mod literal;
 mod modifier;
 mod number;
+mod operator;
 mod options;
 mod parser;
 mod pretty;
@@ -20,6 +23,7 @@ mod print;
 mod selector;
 mod series;
 pub mod text;
+mod token;
 mod tree;
 
 pub use ast::{

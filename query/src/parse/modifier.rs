@@ -3,9 +3,9 @@
 //! Where it sits: beside `parser`, which it extends; durations are in `duration`.
 
 use super::ast::{At, BinaryOp, DurationExpr, Expr, MatrixSelector, Span, Subquery, VectorSelector};
-use super::lex::Tok;
 use super::parser::{Parser, Step, Tree};
 use super::text;
+use super::token::Tok;
 
 const RANGE: (&str, &str) = ("subquery or range selector", "number, duration, step(), or range()");
 const STEP: (&str, &str) = ("subquery selector", "number, duration, step(), range(), or \"]\"");

@@ -6,7 +6,7 @@
 
 use super::ast::{
     Aggregate, At, Binary, BinaryOp, Card, DurationExpr, DurationKind, DurationOp, Expr, MatrixSelector,
-    NumberLiteral, Subquery, Unary, UnaryOp, VectorSelector,
+    NumberLiteral, Subquery, Unary, VectorSelector,
 };
 use super::text::{duration, float, float_v, quote};
 use engine::{MatchOp, Matcher};
@@ -217,17 +217,6 @@ impl Display for SubquerySuffix<'_> {
             Whole(step).fmt(f)?;
         }
         write!(f, "]{}{}", AtSuffix(self.0.at), OffsetSuffix(&self.0.offset))
-    }
-}
-
-impl UnaryOp {
-    /// As written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plus => "+",
-            Self::Minus => "-",
-        }
     }
 }
 

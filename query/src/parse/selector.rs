@@ -4,8 +4,8 @@
 
 use super::ast::{BinaryOp, Span, VectorSelector};
 use super::error::ParseErrors;
-use super::lex::{Tok, Token};
 use super::parser::{Parser, Step};
+use super::token::{Tok, Token};
 use super::{Options, number, text};
 use engine::{MatchOp, Matcher};
 use storage_format::model::{Labels, METRIC_NAME};
