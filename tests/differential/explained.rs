@@ -73,9 +73,10 @@ pub(crate) fn reason(question: &Question, peer: &Answer, own: &Answer) -> Option
     if own.annotations.iter().any(|a| a.contains("conflicting counter resets")) {
         return Some("3.5 does not compare reset hints in all aggregations");
     }
-    if has(&["histogram_quantile"]) && has(&["native"]) && peer.has_the_shape_of(own) {
+    let empty_buckets_show = has(&["histogram_quantile", "* -Inf", "* Inf", "NaN", "/ 0"]);
+    if empty_buckets_show && has(&["native"]) && peer.has_the_shape_of(own) {
         return Some(
-            "3.5 keeps empty buckets, and by them takes the zero bucket of an empty side as one-sided",
+            "3.5 stores empty buckets where neighbours have them: they make the zero bucket one-sided, and 0 * Inf NaN",
         );
     }
     let same_labelset = "vector cannot contain metrics with the same labelset";
