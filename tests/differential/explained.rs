@@ -70,6 +70,11 @@ pub(crate) fn reason(question: &Question, peer: &Answer, own: &Answer) -> Option
     if question.range.is_none() && own.kind == "matrix" && has(&["native", "custom"]) {
         return Some("3.5 answers with a neighbour's buckets where histograms are read as they are");
     }
+    if has(&["native_gauge"]) && text.contains('[') && peer.has_the_shape_of(own) {
+        return Some(
+            "3.5 reads a neighbour's buckets in windows of gauge histograms: they do not add up to the count",
+        );
+    }
     if own.annotations.iter().any(|a| a.contains("conflicting counter resets")) {
         return Some("3.5 does not compare reset hints in all aggregations");
     }
