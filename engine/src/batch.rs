@@ -7,6 +7,7 @@
 //! ([`canonical_key_bytes`]), and no second entry is needed.
 
 use std::sync::OnceLock;
+use storage_format::model::labels::put_key;
 use storage_format::model::{Histogram, Labels, Timestamp};
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
@@ -69,33 +70,9 @@ pub fn series_key(bytes: &[u8]) -> u128 {
     xxh3_128_with_secret(bytes, secret())
 }
 
-/// Appends the canonical key bytes of a label set: for each label in name order `0x0a`, the length of the
-/// rest, `0x0a`, name length, name, `0x12`, value length, value (lengths as minimal varints), which is how
-/// a remote write 1.0 sender that follows the specification encodes it.
+/// Appends the canonical key bytes of a label set, see `storage_format::model::labels::put_key`.
 pub fn canonical_key_bytes(labels: &Labels, into: &mut Vec<u8>) {
-    for (name, value) in labels {
-        let inner = 2 + varint_len(name.len()) + varint_len(value.len()) + name.len() + value.len();
-        into.push(0x0a);
-        push_varint(into, inner);
-        into.push(0x0a);
-        push_varint(into, name.len());
-        into.extend_from_slice(name.as_bytes());
-        into.push(0x12);
-        push_varint(into, value.len());
-        into.extend_from_slice(value.as_bytes());
-    }
-}
-
-fn varint_len(n: usize) -> usize {
-    (usize::BITS - (n | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-fn push_varint(into: &mut Vec<u8>, mut n: usize) {
-    while n >= 0x80 {
-        into.push((n & 0x7f) as u8 | 0x80);
-        n >>= 7;
-    }
-    into.push(n as u8);
+    put_key(labels, into);
 }
 
 fn secret() -> &'static [u8; 192] {
@@ -108,19 +85,4 @@ fn secret() -> &'static [u8; 192] {
         }
         secret
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn canonical_key_is_the_remote_write_encoding() {
-        let mut bytes = Vec::new();
-        canonical_key_bytes(&Labels::from_pairs([("job", "x"), ("__name__", "up")]), &mut bytes);
-        assert_eq!(bytes, b"\x0a\x0e\x0a\x08__name__\x12\x02up\x0a\x08\x0a\x03job\x12\x01x");
-        assert_eq!(varint_len(127), 1);
-        assert_eq!(varint_len(128), 2);
-        assert_eq!(varint_len(0), 1);
-    }
 }

@@ -5,7 +5,7 @@
 use super::shard::{Bounds, Shard, Stored};
 use super::{ALIASES_MAX, Alias, Head, key_of};
 use crate::wal::Wal;
-use crate::{AppendOutcome, Rejected, Rejection, SeriesEntry, WriteBatch};
+use crate::{AppendOutcome, Rejected, Rejection, SeriesEntry, WriteBatch, canonical_key_bytes};
 use std::cell::RefCell;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -133,7 +133,9 @@ impl Head {
                         let known = shard.series.get(*slot as usize).filter(|s| s.live && s.id == *id);
                         known.map(|_| *slot)
                     }
-                    How::Labels(canonical, labels) => self.get_or_create(&mut shard, *canonical, labels),
+                    How::Labels(canonical, labels) => {
+                        self.get_or_create(&mut shard, *canonical, labels, &mut scratch.key)
+                    }
                 };
                 let Some(slot) = slot else {
                     request.reject_series(target, &shard);
@@ -188,16 +190,24 @@ impl Head {
         shard.series.get(alias.slot as usize).is_some_and(|s| s.live && s.id == alias.id)
     }
 
-    fn get_or_create(&self, shard: &mut Shard, key: u128, labels: &Labels) -> Option<u32> {
-        if let Some(slot) = shard.find(key, u32::MAX) {
+    fn get_or_create(
+        &self,
+        shard: &mut Shard,
+        canonical: u128,
+        labels: &Labels,
+        key: &mut Vec<u8>,
+    ) -> Option<u32> {
+        if let Some(slot) = shard.find(canonical, u32::MAX) {
             return Some(slot);
         }
         if self.series.load(Relaxed) >= self.limits.series_max as u64 {
             return None;
         }
         let id = self.next_id.fetch_add(1, Relaxed);
-        let slot = shard.create(key, id, labels);
-        shard.record.define(id, labels);
+        let slot = shard.create(canonical, id, labels);
+        key.clear();
+        canonical_key_bytes(labels, key);
+        shard.record.define(id, key);
         self.series.fetch_add(1, Relaxed);
         Some(slot)
     }

@@ -6,7 +6,7 @@
 use super::series::{ChunkKind, SealedChunk};
 use super::shard::{Bounds, encode_floats};
 use super::{FittingRuns, Head, Shard, key_of};
-use crate::Error;
+use crate::{Error, series_key};
 use hashbrown::HashMap;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
@@ -106,7 +106,6 @@ pub(crate) struct Replayer<'a> {
     number: u32,
     shard: MutexGuard<'a, Shard>,
     slots: HashMap<u64, u32>,
-    scratch: Vec<u8>,
     newest: Timestamp,
     id_end: u64,
     /// The slot behind the one found last: requests repeat the order in which series were made.
@@ -117,7 +116,7 @@ impl<'a> Replayer<'a> {
     fn new(head: &'a Head, number: u32) -> Self {
         let shard = head.shard(number);
         let slots = shard.slots().map(|slot| (shard.series[slot as usize].id, slot)).collect();
-        Self { head, number, shard, slots, scratch: Vec::new(), newest: i64::MIN, id_end: 0, hint: 0 }
+        Self { head, number, shard, slots, newest: i64::MIN, id_end: 0, hint: 0 }
     }
 
     fn finish(self) {
@@ -134,12 +133,14 @@ impl<'a> Replayer<'a> {
 }
 
 impl BatchVisitor for Replayer<'_> {
-    fn define(&mut self, id: u64, labels: Labels) {
+    fn define(&mut self, id: u64, labels: &[u8]) {
         self.id_end = self.id_end.max(id.saturating_add(1));
-        let key = key_of(&labels, &mut self.scratch);
+        let key = series_key(labels);
         if self.head.shard_of(key) != self.number || self.slots.contains_key(&id) {
             return;
         }
+        // A record whose checksum held was written by us, so this cannot fail.
+        let Ok(labels) = Labels::from_key(labels) else { return };
         let slot = match self.shard.find(key, u32::MAX) {
             Some(slot) => slot,
             None => {

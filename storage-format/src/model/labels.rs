@@ -5,6 +5,8 @@
 //! no checking. Invariants: names unique and ascending, no empty name, no empty value (an empty value
 //! means that the label is absent).
 
+use crate::bytes::{Cursor, put_varint, varint_len};
+use crate::error::FormatError;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -87,6 +89,62 @@ impl Labels {
         }
         Self::from_sorted(self.iter().filter(|(n, _)| !drop(n)))
     }
+}
+
+/// Appends the key of a label set, the bytes by which it is hashed, logged and compared: for each label in
+/// name order `0x0a`, the length of the rest, `0x0a`, name length, name, `0x12`, value length, value
+/// (lengths as minimal varints), which is how a remote write 1.0 sender that follows the specification
+/// encodes it.
+pub fn put_key(labels: &Labels, into: &mut Vec<u8>) {
+    for (name, value) in labels {
+        let (n, v) = (name.len() as u64, value.len() as u64);
+        into.push(0x0a);
+        put_varint(into, 2 + (varint_len(n) + varint_len(v)) as u64 + n + v);
+        into.push(0x0a);
+        put_varint(into, n);
+        into.extend_from_slice(name.as_bytes());
+        into.push(0x12);
+        put_varint(into, v);
+        into.extend_from_slice(value.as_bytes());
+    }
+}
+
+impl Labels {
+    /// Reads what [`put_key`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are no key.
+    pub fn from_key(key: &[u8]) -> Result<Self, FormatError> {
+        let mut cursor = Cursor::new("series key", key);
+        let mut packed = String::with_capacity(key.len() + 16);
+        let mut before = "";
+        while !cursor.is_empty() {
+            expect(&mut cursor, 0x0a)?;
+            cursor.varint()?;
+            expect(&mut cursor, 0x0a)?;
+            let name = text(&mut cursor, NAME_BYTES_MAX)?;
+            expect(&mut cursor, 0x12)?;
+            let value = text(&mut cursor, VALUE_BYTES_MAX)?;
+            if name <= before || value.is_empty() {
+                return Err(cursor.malformed());
+            }
+            push_label(&mut packed, name, value);
+            before = name;
+        }
+        Ok(Self(Arc::from(packed)))
+    }
+}
+
+fn expect(cursor: &mut Cursor<'_>, tag: u8) -> Result<(), FormatError> {
+    if cursor.u8()? == tag { Ok(()) } else { Err(cursor.malformed()) }
+}
+
+fn text<'a>(cursor: &mut Cursor<'a>, most: usize) -> Result<&'a str, FormatError> {
+    let length = usize::try_from(cursor.varint()?).unwrap_or(usize::MAX);
+    if length > most {
+        return Err(cursor.malformed());
+    }
+    std::str::from_utf8(cursor.take(length)?).map_err(|_| cursor.malformed())
 }
 
 fn push_label(packed: &mut String, name: &str, value: &str) {
@@ -225,6 +283,23 @@ mod tests {
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("__name__", "up"), ("job", "a"), ("ü", "é")]);
         assert_eq!(labels.get("job"), Some("a"));
         assert_eq!(labels.to_string(), r#"{__name__="up", job="a", "ü"="é"}"#);
+    }
+
+    #[test]
+    fn keys_are_the_remote_write_encoding() {
+        let labels = Labels::from_pairs([("job", "x"), ("__name__", "up")]);
+        let mut key = Vec::new();
+        put_key(&labels, &mut key);
+        assert_eq!(key, b"\x0a\x0e\x0a\x08__name__\x12\x02up\x0a\x08\x0a\x03job\x12\x01x");
+        assert_eq!(Labels::from_key(&key), Ok(labels));
+        for cut in 1..key.len() {
+            assert!(Labels::from_key(&key[..cut]).is_err() || cut == 16, "cut at {cut}");
+        }
+        for i in 0..key.len() {
+            let mut bad = key.clone();
+            bad[i] ^= 0x91;
+            let _ = Labels::from_key(&bad);
+        }
     }
 
     #[test]

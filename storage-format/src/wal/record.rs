@@ -4,8 +4,8 @@
 //! histogram samples. Every record stands for itself: values are whole, not relative to earlier records,
 //! so that a damaged one costs itself alone. Series are named by ids that are never used again.
 //!
-//! Bytes of a batch: number of definitions varint, each: id varint, number of labels
-//! varint, each name and value as length varint and bytes · number of floats varint, each: control byte,
+//! Bytes of a batch: number of definitions varint, each: id varint, length
+//! varint, labels as `model::labels::put_key` writes them · number of floats varint, each: control byte,
 //! [id], [timestamp], [start], value bytes · number of histograms varint, each: id varint, timestamp
 //! zigzag varint, start zigzag varint, length varint, a histogram chunk of one sample.
 //! Control byte of a float: low 4 bits the number of value bytes kept (the high-order ones; the others
@@ -16,7 +16,7 @@
 
 use crate::bytes::{Cursor, put_varint, put_varint_signed};
 use crate::error::FormatError;
-use crate::model::{Labels, Timestamp};
+use crate::model::Timestamp;
 
 /// Record type of a batch.
 pub const BATCH: u8 = 1;
@@ -55,17 +55,12 @@ impl BatchBuilder {
     pub fn is_empty(&self) -> bool {
         self.definition_count + self.float_count + self.histogram_count == 0
     }
-    /// Defines a series.
-    pub fn define(&mut self, id: u64, labels: &Labels) {
+    /// Defines a series; `labels` are its labels as `model::labels::put_key` writes them.
+    pub fn define(&mut self, id: u64, labels: &[u8]) {
         self.definition_count += 1;
         put_varint(&mut self.definitions, id);
         put_varint(&mut self.definitions, labels.len() as u64);
-        for (name, value) in labels {
-            put_varint(&mut self.definitions, name.len() as u64);
-            self.definitions.extend_from_slice(name.as_bytes());
-            put_varint(&mut self.definitions, value.len() as u64);
-            self.definitions.extend_from_slice(value.as_bytes());
-        }
+        self.definitions.extend_from_slice(labels);
     }
     /// Adds a float sample.
     #[inline]
@@ -119,8 +114,8 @@ impl BatchBuilder {
 
 /// Receives what a batch record says, in its order.
 pub trait BatchVisitor {
-    /// A series is defined.
-    fn define(&mut self, id: u64, labels: Labels);
+    /// A series is defined; `labels` is what `Labels::from_key` reads.
+    fn define(&mut self, id: u64, labels: &[u8]);
     /// A float sample.
     fn float(&mut self, id: u64, timestamp: Timestamp, start: Timestamp, value: f64);
     /// A histogram sample as a histogram chunk of one.
@@ -142,11 +137,8 @@ pub fn visit_batch(payload: &[u8], visitor: &mut impl BatchVisitor) -> Result<()
     let mut cursor = Cursor::new("WAL batch record", payload);
     for _ in 0..cursor.varint()? {
         let id = cursor.varint()?;
-        let mut pairs = Vec::new();
-        for _ in 0..cursor.varint()? {
-            pairs.push((string(&mut cursor)?, string(&mut cursor)?));
-        }
-        visitor.define(id, Labels::from_pairs(pairs));
+        let length = usize::try_from(cursor.varint()?).unwrap_or(usize::MAX);
+        visitor.define(id, cursor.take(length)?);
     }
     let (mut id, mut timestamp, mut start) = (u64::MAX, 0i64, 0i64);
     for _ in 0..cursor.varint()? {
@@ -226,14 +218,14 @@ mod tests {
 
     #[derive(Default, Debug, PartialEq)]
     struct Seen {
-        defined: Vec<(u64, Labels)>,
+        defined: Vec<(u64, Vec<u8>)>,
         floats: Vec<(u64, i64, i64, u64)>,
         histograms: Vec<(u64, i64, i64, Vec<u8>)>,
     }
 
     impl BatchVisitor for Seen {
-        fn define(&mut self, id: u64, labels: Labels) {
-            self.defined.push((id, labels));
+        fn define(&mut self, id: u64, labels: &[u8]) {
+            self.defined.push((id, labels.to_vec()));
         }
         fn float(&mut self, id: u64, timestamp: i64, start: i64, value: f64) {
             self.floats.push((id, timestamp, start, value.to_bits()));
@@ -251,9 +243,8 @@ mod tests {
         ) {
             let mut builder = BatchBuilder::default();
             builder.clear();
-            let labels = Labels::from_pairs([("__name__", "up"), ("ü", "x")]);
-            builder.define(7, &labels);
-            let mut expected = Seen { defined: vec![(7, labels)], ..Seen::default() };
+            builder.define(7, b"labels");
+            let mut expected = Seen { defined: vec![(7, b"labels".to_vec())], ..Seen::default() };
             for (id, t, start, bits, shift) in floats {
                 let bits = bits << shift;
                 builder.float(id, t, start, f64::from_bits(bits));
