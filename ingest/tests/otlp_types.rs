@@ -2,8 +2,6 @@
 //!
 //! The other tests write protobuf by hand, so a field number that was misread twice would go unseen there.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use engine::{Engine, MatchOp, Matcher, Options};
 use ingest::otlp::{Config, Format, Receiver};
 use ingest::{Encoding, Limits};
