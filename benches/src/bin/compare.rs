@@ -185,9 +185,19 @@ fn check(runs: &mut [Figures]) {
     }
 }
 
+/// The command that repeats this, without the places of this machine.
 fn command() -> String {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release -p marigram-benches -- {}", args.join(" "))
+    let mut out = "cargo run --release -p marigram-benches --".to_owned();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        if ["--peers", "--marigram", "--capture", "--out", "--work"].contains(&arg.as_str()) {
+            args.next();
+        } else {
+            out.push(' ');
+            out.push_str(&arg);
+        }
+    }
+    out
 }
 
 fn write(options: &Options, report: &Report, markdown: &str) -> Result<(), String> {
