@@ -1,17 +1,15 @@
 //! The engine's door: open, append, snapshot, flush, close. Sequences of verbs; the rooms do the work.
 
-use crate::block::{Block, build_block};
-use crate::compaction::flush::FlushSource;
-use crate::compaction::merge::MergeSource;
-use crate::compaction::{plan, worker};
+use crate::block::Block;
+use crate::compaction::worker;
 use crate::exemplars::{Exemplar, ExemplarStore};
-use crate::head::{FlushedSeries, Head, HeadLimits, WINDOW_MS, window_of};
+use crate::head::{Head, HeadLimits};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
 use crate::recovery::recover;
 use crate::snapshot::BlockList;
 use crate::store::Store;
-use crate::wal::{Wal, replay};
+use crate::wal::Wal;
 use crate::{
     AppendOutcome, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch,
     canonical_key_bytes, series_key,
@@ -21,14 +19,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use storage_format::catalog::{BlockEntry, Catalog};
-use storage_format::checkpoint;
 use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
 use storage_format::wal::record;
 
-/// A checkpoint is taken when the log behind the last one has grown to this many bytes, or to as many as
-/// the head itself takes (about this many bytes a sample), whichever is more.
-const CHECKPOINT_LOG_BYTES: u64 = 192 << 20;
-const HEAD_BYTES_PER_SAMPLE: u64 = 3;
 /// Most sentences about damage and failures that are kept.
 const REPORTS_MAX: usize = 100;
 
@@ -66,38 +59,39 @@ impl std::fmt::Debug for Engine {
 
 /// What the background thread shares with the door.
 pub(crate) struct Inner {
-    options: Options,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    head: Arc<Head>,
-    wal: Wal,
-    blocks: Arc<BlockList>,
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) head: Arc<Head>,
+    pub(crate) wal: Wal,
+    pub(crate) blocks: Arc<BlockList>,
     /// The catalog on disk. Its lock is held by the one job that runs.
-    catalog: Mutex<Catalog>,
+    pub(crate) catalog: Mutex<Catalog>,
     /// Numbers of blocks, checkpoints and catalogs: never used twice, also not after a failure, when it is
     /// unknown what the disk's catalog names.
-    number: AtomicU64,
-    metadata: MetadataStore,
-    exemplars: ExemplarStore,
+    pub(crate) number: AtomicU64,
+    pub(crate) metadata: MetadataStore,
+    pub(crate) exemplars: ExemplarStore,
     /// First timestamp of the head's samples as far as known; `i64::MAX` when it holds none.
-    oldest: AtomicI64,
+    pub(crate) oldest: AtomicI64,
     pub(crate) closing: Mutex<bool>,
     pub(crate) wake: Condvar,
-    counters: Counters,
-    reports: Mutex<Vec<String>>,
+    pub(crate) counters: Counters,
+    pub(crate) reports: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
-struct Counters {
-    appended: AtomicU64,
-    rejected: [AtomicU64; crate::Rejection::ALL.len()],
-    flushes: AtomicU64,
-    merges: AtomicU64,
-    failures: AtomicU64,
-    checkpoints: AtomicU64,
+pub(crate) struct Counters {
+    pub(crate) appended: AtomicU64,
+    pub(crate) rejected: [AtomicU64; crate::Rejection::ALL.len()],
+    pub(crate) flushes: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A mutex's content, also after a panic of somebody who held it: what is under these locks is whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -346,17 +340,17 @@ impl Drop for Engine {
 
 impl Inner {
     /// Samples before this instant are beyond the retention.
-    fn kept_from(&self) -> Timestamp {
+    pub(crate) fn kept_from(&self) -> Timestamp {
         let newest =
             self.head.newest().into_iter().chain(self.live_blocks().iter().map(|b| b.entry.max)).max();
         newest.map_or(i64::MIN, |newest| newest.saturating_sub(self.options.retention_ms))
     }
 
-    fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.number.fetch_add(1, Relaxed) + 1
     }
 
-    fn live_blocks(&self) -> Arc<Vec<Arc<Block>>> {
+    pub(crate) fn live_blocks(&self) -> Arc<Vec<Arc<Block>>> {
         Arc::clone(&self.blocks.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -368,190 +362,6 @@ impl Inner {
             reports.remove(0);
         }
         reports.push(sentence);
-    }
-
-    /// After recovery: writes down what was read from the log, then lets writes be acknowledged.
-    pub(crate) fn secure(&self) -> Result<(), Error> {
-        if self.wal.is_held() {
-            self.checkpoint()?;
-            self.wal.release();
-        }
-        Ok(())
-    }
-
-    /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
-    pub(crate) fn maintain(&self) -> Result<(), Error> {
-        self.secure()?;
-        if let (Some(newest), oldest) = (self.head.newest(), self.oldest.load(Relaxed)) {
-            // A window is cut when the head is half a window past it; until then late samples are cheap.
-            let until = window_of(newest.saturating_sub(WINDOW_MS / 2));
-            if oldest < until {
-                self.flush(until)?;
-            }
-        }
-        let log_bytes = self.wal.next().saturating_sub(lock(&self.catalog).log_position);
-        let head_bytes = self.head.sample_count() * HEAD_BYTES_PER_SAMPLE;
-        if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
-            self.checkpoint()?;
-        }
-        self.expire()?;
-        while !*lock(&self.closing) && self.merge_next()? {}
-        Ok(())
-    }
-
-    /// Merges the blocks whose turn it is. Returns whether there were any.
-    fn merge_next(&self) -> Result<bool, Error> {
-        let mut catalog = lock(&self.catalog);
-        let newest = self.head.newest().into_iter().chain(catalog.blocks.iter().map(|b| b.max)).max();
-        let longest = self.options.block_range_ms_max.min(self.options.retention_ms / 10);
-        let Some(merge) = plan::next_merge(&catalog.blocks, newest.unwrap_or(i64::MIN), longest) else {
-            return Ok(false);
-        };
-        let is_source = |number: u64| merge.blocks.contains(&number);
-        let sources: Vec<_> =
-            self.live_blocks().iter().filter(|block| is_source(block.entry.number)).cloned().collect();
-        let entries = sources.iter().map(|block| block.entry);
-        let samples = entries.clone().map(|e| e.samples).sum();
-        let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
-        let level = entries.clone().map(|e| e.level).max().unwrap_or(0) + 1;
-        let rank = entries.clone().map(|e| e.rank).min().unwrap_or(0);
-        let densest = entries.clone().map(|e| e.densest).sum();
-        let slices = plan::slices(merge.range, series, samples, densest);
-        let mut source = MergeSource::new(sources);
-        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source)?;
-        let mut changed = catalog.clone();
-        changed.blocks.retain(|block| !is_source(block.number));
-        changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
-        self.swap(&mut catalog, changed)?;
-        self.counters.merges.fetch_add(1, Relaxed);
-        Ok(true)
-    }
-
-    /// Writes the head's samples before `until` to blocks, one for each window.
-    fn flush(&self, until: Timestamp) -> Result<(), Error> {
-        let mut catalog = lock(&self.catalog);
-        let mut taken = self.head.begin_flush(until);
-        let written = self.write_blocks(&mut taken).and_then(|entries| {
-            let blocks = catalog.blocks.iter().copied().chain(entries).collect();
-            let changed = Catalog { blocks, ..catalog.clone() };
-            self.publish(&mut catalog, changed)
-        });
-        drop(taken);
-        match written {
-            Ok(()) => self.head.end_flush(),
-            Err(_) => self.head.abort_flush(),
-        }
-        self.oldest.store(self.head.oldest().unwrap_or(i64::MAX), Relaxed);
-        self.counters.flushes.fetch_add(1, Relaxed);
-        written
-    }
-
-    /// Writes one block for each window of the taken series.
-    fn write_blocks(&self, taken: &mut [FlushedSeries]) -> Result<Vec<BlockEntry>, Error> {
-        taken.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        let mut windows: Vec<Timestamp> =
-            taken.iter().flat_map(|s| s.chunks.iter().map(|chunk| window_of(chunk.min))).collect();
-        windows.sort_unstable();
-        windows.dedup();
-        let mut entries = Vec::new();
-        for start in windows {
-            let window = TimeRange::new(start, start.saturating_add(WINDOW_MS));
-            let mut source = FlushSource::new(taken, window);
-            let number = self.next_number();
-            let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-            let slices = plan::slices(window, 1, 0, source.densest());
-            entries.extend(build_block(fs, &dir, number, 1, slices, &mut source)?);
-        }
-        Ok(entries)
-    }
-
-    /// Checkpoints the head, swaps in the catalog with the checkpoint added, then the blocks in memory, and
-    /// removes what is not needed any more.
-    fn publish(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
-        changed.checkpoint = self.next_number();
-        // Everything before this position is in the head by now, or in the blocks.
-        changed.log_position = self.wal.next();
-        self.write_checkpoint(changed.checkpoint)?;
-        self.swap(current, changed)?;
-        self.counters.checkpoints.fetch_add(1, Relaxed);
-        let wal_dir = self.store.wal_dir();
-        replay::remove_before(&*self.store.fs, &wal_dir, current.log_position)
-            .map_err(Store::io(&wal_dir, "clean"))?;
-        Ok(())
-    }
-
-    /// Makes `changed` the catalog, on disk and in memory.
-    fn swap(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
-        changed.number = self.next_number();
-        let known = self.live_blocks();
-        let mut live = Vec::with_capacity(changed.blocks.len());
-        for entry in &changed.blocks {
-            match known.iter().find(|block| block.entry.number == entry.number) {
-                Some(block) => live.push(Arc::clone(block)),
-                None => {
-                    let path = crate::block::block_path(&self.store.blocks_dir(), entry.number);
-                    live.push(Arc::new(Block::open(&*self.store.fs, path, *entry)?));
-                }
-            }
-        }
-        live.sort_by_key(|block| block.entry.rank);
-        self.store.write_catalog(&changed)?;
-        *current = changed;
-        *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-        self.store.remove_unlisted(current)?;
-        Ok(())
-    }
-
-    fn write_checkpoint(&self, number: u64) -> Result<(), Error> {
-        let path = self.store.checkpoint_path(number);
-        self.store.create(&path, |file| {
-            file.append(&checkpoint::MAGIC).map_err(Store::io(&path, "write"))?;
-            let mut put = |payload: &[u8]| {
-                let mut frame = Vec::new();
-                checkpoint::put_frame(payload, &mut frame);
-                file.append(&frame).map_err(Store::io(&path, "write"))
-            };
-            let mut metadata = vec![checkpoint::METADATA];
-            record::put_metadata(&self.metadata.entries(), &mut metadata);
-            put(&metadata)?;
-            self.head.checkpoint(&mut put)?;
-            put(&[])
-        })
-    }
-
-    fn copy(&self, name: &str) -> Result<(), Error> {
-        let mut catalog = lock(&self.catalog);
-        let unchanged = catalog.clone();
-        self.publish(&mut catalog, unchanged)?;
-        let target = self.store.copy_to(name)?;
-        for block in &catalog.blocks {
-            let path = |store: &Store| crate::block::block_path(&store.blocks_dir(), block.number);
-            self.store.link(&path(&self.store), &path(&target))?;
-        }
-        let checkpoint = |store: &Store| store.checkpoint_path(catalog.checkpoint);
-        self.store.link(&checkpoint(&self.store), &checkpoint(&target))?;
-        target.sync_dir(&target.blocks_dir())?;
-        target.sync_dir(&target.head_dir())?;
-        target.write_catalog(&catalog)
-    }
-
-    fn checkpoint(&self) -> Result<(), Error> {
-        let mut catalog = lock(&self.catalog);
-        let unchanged = catalog.clone();
-        self.publish(&mut catalog, unchanged)
-    }
-
-    /// Drops the blocks whose newest sample is beyond the retention.
-    fn expire(&self) -> Result<(), Error> {
-        let mut catalog = lock(&self.catalog);
-        let from = self.kept_from();
-        let mut changed = catalog.clone();
-        changed.blocks.retain(|block| block.max >= from);
-        if changed.blocks.len() == catalog.blocks.len() {
-            return Ok(());
-        }
-        self.swap(&mut catalog, changed)
     }
 
     fn stats(&self) -> Stats {

@@ -1,0 +1,214 @@
+//! The jobs: flush, merge, checkpoint, expire, copy. Each holds the catalog's lock from its beginning to
+//! its end, so one runs at a time.
+//!
+//! Invariant: what is new is complete and durable before a catalog names it; what a catalog no longer names
+//! is removed after that catalog is durable.
+
+use super::flush::FlushSource;
+use super::merge::MergeSource;
+use super::plan;
+use crate::Error;
+use crate::block::{Block, block_path, build_block};
+use crate::engine::{Inner, lock};
+use crate::head::{FlushedSeries, WINDOW_MS, window_of};
+use crate::store::Store;
+use crate::wal::replay;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use storage_format::catalog::{BlockEntry, Catalog};
+use storage_format::checkpoint;
+use storage_format::model::{TimeRange, Timestamp};
+use storage_format::wal::record;
+
+/// A checkpoint is taken when the log behind the last one has grown to this many bytes, or to as many as
+/// the head itself takes (about this many bytes a sample), whichever is more.
+const CHECKPOINT_LOG_BYTES: u64 = 192 << 20;
+const HEAD_BYTES_PER_SAMPLE: u64 = 3;
+
+impl Inner {
+    /// After recovery: writes down what was read from the log, then lets writes be acknowledged.
+    pub(crate) fn secure(&self) -> Result<(), Error> {
+        if self.wal.is_held() {
+            self.checkpoint()?;
+            self.wal.release();
+        }
+        Ok(())
+    }
+
+    /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
+    pub(crate) fn maintain(&self) -> Result<(), Error> {
+        self.secure()?;
+        if let (Some(newest), oldest) = (self.head.newest(), self.oldest.load(Relaxed)) {
+            // A window is cut when the head is half a window past it; until then late samples are cheap.
+            let until = window_of(newest.saturating_sub(WINDOW_MS / 2));
+            if oldest < until {
+                self.flush(until)?;
+            }
+        }
+        let log_bytes = self.wal.next().saturating_sub(lock(&self.catalog).log_position);
+        let head_bytes = self.head.sample_count() * HEAD_BYTES_PER_SAMPLE;
+        if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
+            self.checkpoint()?;
+        }
+        self.expire()?;
+        while !*lock(&self.closing) && self.merge_next()? {}
+        Ok(())
+    }
+
+    /// Merges the blocks whose turn it is. Returns whether there were any.
+    pub(crate) fn merge_next(&self) -> Result<bool, Error> {
+        let mut catalog = lock(&self.catalog);
+        let newest = self.head.newest().into_iter().chain(catalog.blocks.iter().map(|b| b.max)).max();
+        let longest = self.options.block_range_ms_max.min(self.options.retention_ms / 10);
+        let Some(merge) = plan::next_merge(&catalog.blocks, newest.unwrap_or(i64::MIN), longest) else {
+            return Ok(false);
+        };
+        let is_source = |number: u64| merge.blocks.contains(&number);
+        let sources: Vec<_> =
+            self.live_blocks().iter().filter(|block| is_source(block.entry.number)).cloned().collect();
+        let entries = sources.iter().map(|block| block.entry);
+        let samples = entries.clone().map(|e| e.samples).sum();
+        let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
+        let level = entries.clone().map(|e| e.level).max().unwrap_or(0) + 1;
+        let rank = entries.clone().map(|e| e.rank).min().unwrap_or(0);
+        let densest = entries.clone().map(|e| e.densest).sum();
+        let slices = plan::slices(merge.range, series, samples, densest);
+        let mut source = MergeSource::new(sources);
+        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
+        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source)?;
+        let mut changed = catalog.clone();
+        changed.blocks.retain(|block| !is_source(block.number));
+        changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
+        self.swap(&mut catalog, changed)?;
+        self.counters.merges.fetch_add(1, Relaxed);
+        Ok(true)
+    }
+
+    /// Writes the head's samples before `until` to blocks, one for each window.
+    pub(crate) fn flush(&self, until: Timestamp) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let mut taken = self.head.begin_flush(until);
+        let written = self.write_blocks(&mut taken).and_then(|entries| {
+            let blocks = catalog.blocks.iter().copied().chain(entries).collect();
+            let changed = Catalog { blocks, ..catalog.clone() };
+            self.publish(&mut catalog, changed)
+        });
+        drop(taken);
+        match written {
+            Ok(()) => self.head.end_flush(),
+            Err(_) => self.head.abort_flush(),
+        }
+        self.oldest.store(self.head.oldest().unwrap_or(i64::MAX), Relaxed);
+        self.counters.flushes.fetch_add(1, Relaxed);
+        written
+    }
+
+    /// Writes one block for each window of the taken series.
+    fn write_blocks(&self, taken: &mut [FlushedSeries]) -> Result<Vec<BlockEntry>, Error> {
+        taken.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        let mut windows: Vec<Timestamp> =
+            taken.iter().flat_map(|s| s.chunks.iter().map(|chunk| window_of(chunk.min))).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let mut entries = Vec::new();
+        for start in windows {
+            let window = TimeRange::new(start, start.saturating_add(WINDOW_MS));
+            let mut source = FlushSource::new(taken, window);
+            let number = self.next_number();
+            let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
+            let slices = plan::slices(window, 1, 0, source.densest());
+            entries.extend(build_block(fs, &dir, number, 1, slices, &mut source)?);
+        }
+        Ok(entries)
+    }
+
+    /// Checkpoints the head, swaps in the catalog with the checkpoint added, then the blocks in memory, and
+    /// removes what is not needed any more.
+    fn publish(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
+        changed.checkpoint = self.next_number();
+        // Everything before this position is in the head by now, or in the blocks.
+        changed.log_position = self.wal.next();
+        self.write_checkpoint(changed.checkpoint)?;
+        self.swap(current, changed)?;
+        self.counters.checkpoints.fetch_add(1, Relaxed);
+        let wal_dir = self.store.wal_dir();
+        replay::remove_before(&*self.store.fs, &wal_dir, current.log_position)
+            .map_err(Store::io(&wal_dir, "clean"))?;
+        Ok(())
+    }
+
+    /// Makes `changed` the catalog, on disk and in memory.
+    fn swap(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
+        changed.number = self.next_number();
+        let known = self.live_blocks();
+        let mut live = Vec::with_capacity(changed.blocks.len());
+        for entry in &changed.blocks {
+            match known.iter().find(|block| block.entry.number == entry.number) {
+                Some(block) => live.push(Arc::clone(block)),
+                None => {
+                    let path = block_path(&self.store.blocks_dir(), entry.number);
+                    live.push(Arc::new(Block::open(&*self.store.fs, path, *entry)?));
+                }
+            }
+        }
+        live.sort_by_key(|block| block.entry.rank);
+        self.store.write_catalog(&changed)?;
+        *current = changed;
+        *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        self.store.remove_unlisted(current)?;
+        Ok(())
+    }
+
+    fn write_checkpoint(&self, number: u64) -> Result<(), Error> {
+        let path = self.store.checkpoint_path(number);
+        self.store.create(&path, |file| {
+            file.append(&checkpoint::MAGIC).map_err(Store::io(&path, "write"))?;
+            let mut put = |payload: &[u8]| {
+                let mut frame = Vec::new();
+                checkpoint::put_frame(payload, &mut frame);
+                file.append(&frame).map_err(Store::io(&path, "write"))
+            };
+            let mut metadata = vec![checkpoint::METADATA];
+            record::put_metadata(&self.metadata.entries(), &mut metadata);
+            put(&metadata)?;
+            self.head.checkpoint(&mut put)?;
+            put(&[])
+        })
+    }
+
+    /// Makes a consistent copy of the directory, see `Engine::copy`.
+    pub(crate) fn copy(&self, name: &str) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let unchanged = catalog.clone();
+        self.publish(&mut catalog, unchanged)?;
+        let target = self.store.copy_to(name)?;
+        for block in &catalog.blocks {
+            let path = |store: &Store| block_path(&store.blocks_dir(), block.number);
+            self.store.link(&path(&self.store), &path(&target))?;
+        }
+        let checkpoint = |store: &Store| store.checkpoint_path(catalog.checkpoint);
+        self.store.link(&checkpoint(&self.store), &checkpoint(&target))?;
+        target.sync_dir(&target.blocks_dir())?;
+        target.sync_dir(&target.head_dir())?;
+        target.write_catalog(&catalog)
+    }
+
+    /// Writes the head down, so that the log before can go.
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let unchanged = catalog.clone();
+        self.publish(&mut catalog, unchanged)
+    }
+
+    /// Drops the blocks whose newest sample is beyond the retention.
+    fn expire(&self) -> Result<(), Error> {
+        let mut catalog = lock(&self.catalog);
+        let from = self.kept_from();
+        let mut changed = catalog.clone();
+        changed.blocks.retain(|block| block.max >= from);
+        if changed.blocks.len() == catalog.blocks.len() {
+            return Ok(());
+        }
+        self.swap(&mut catalog, changed)
+    }
+}
