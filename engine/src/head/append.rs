@@ -119,31 +119,51 @@ impl Head {
         wal: &Wal,
         resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
     ) {
-        let mut targets = self.targets(request, scratch, resolve);
+        let (mut targets, unaliased) = self.aliased(request, &scratch.unknown);
+        self.add_resolved(&mut targets, &unaliased, request, scratch, resolve);
+        let stale = self.append_targets(targets, request, scratch, wal);
+        if !stale.is_empty() {
+            let mut targets = Vec::new();
+            self.add_resolved(&mut targets, &stale, request, scratch, resolve);
+            self.append_targets(targets, request, scratch, wal);
+        }
+    }
+
+    /// Stores the samples of the targets. Returns the entries whose alias names a series that was evicted.
+    fn append_targets(
+        &self,
+        mut targets: Vec<Target>,
+        request: &mut Request<'_>,
+        scratch: &mut Scratch,
+        wal: &Wal,
+    ) -> Vec<u32> {
         targets.sort_by_key(|t| t.shard);
-        let mut learned = Vec::new();
+        let (mut learned, mut stale) = (Vec::new(), Vec::new());
         for group in targets.chunk_by(|a, b| a.shard == b.shard) {
             let number = group[0].shard;
             let mut shard = self.shard(number);
             shard.record.clear();
             for target in group {
-                let key = request.batch.series[target.entry as usize].key;
                 let slot = match &target.how {
-                    How::Slot(slot, id) => {
-                        let known = shard.series.get(*slot as usize).filter(|s| s.live && s.id == *id);
-                        known.map(|_| *slot)
+                    How::Slot(slot, id) if shard.is_series(*slot, *id) => *slot,
+                    How::Slot(..) => {
+                        stale.push(target.entry);
+                        continue;
                     }
                     How::Labels(canonical, labels) => {
-                        self.get_or_create(&mut shard, *canonical, labels, &mut scratch.key)
+                        let slot = self.get_or_create(&mut shard, *canonical, labels, &mut scratch.key);
+                        let Some(slot) = slot else {
+                            request.reject_series(target.entry, labels);
+                            continue;
+                        };
+                        let key = request.batch.series[target.entry as usize].key;
+                        if *canonical != key {
+                            let id = shard.series[slot as usize].id;
+                            learned.push((key, Alias { shard: number, slot, id }));
+                        }
+                        slot
                     }
                 };
-                let Some(slot) = slot else {
-                    request.reject_series(target, &shard);
-                    continue;
-                };
-                if matches!(target.how, How::Labels(canonical, _) if canonical != key) {
-                    learned.push((key, Alias { shard: number, slot, id: shard.series[slot as usize].id }));
-                }
                 request.store(&mut shard, slot, target.entry);
             }
             log(&mut shard, &mut scratch.payload, wal);
@@ -155,24 +175,37 @@ impl Head {
             }
             aliases.extend(learned);
         }
+        stale
     }
 
-    /// Where the unknown entries belong. Series whose labels are refused are counted and left out.
-    fn targets(
+    /// The entries known under an alias, and the others. Whether the alias still names its series is seen
+    /// under the shard's lock: evicted series leave theirs behind.
+    fn aliased(&self, request: &Request<'_>, entries: &[u32]) -> (Vec<Target>, Vec<u32>) {
+        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        let (mut targets, mut others) = (Vec::with_capacity(entries.len()), Vec::new());
+        for i in entries {
+            match aliases.get(&request.batch.series[*i as usize].key) {
+                Some(Alias { shard, slot, id }) => {
+                    targets.push(Target { shard: *shard, entry: *i, how: How::Slot(*slot, *id) });
+                }
+                None => others.push(*i),
+            }
+        }
+        (targets, others)
+    }
+
+    /// Adds where the entries belong by their labels. Those whose labels are refused are counted and left
+    /// out.
+    fn add_resolved(
         &self,
+        targets: &mut Vec<Target>,
+        entries: &[u32],
         request: &mut Request<'_>,
         scratch: &mut Scratch,
         resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
-    ) -> Vec<Target> {
-        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-        let mut targets = Vec::with_capacity(scratch.unknown.len());
-        for i in &scratch.unknown {
-            let entry = &request.batch.series[*i as usize];
-            if let Some(alias) = aliases.get(&entry.key).filter(|alias| self.is_current(alias)) {
-                targets.push(Target { shard: alias.shard, entry: *i, how: How::Slot(alias.slot, alias.id) });
-                continue;
-            }
-            match resolve(entry) {
+    ) {
+        for i in entries {
+            match resolve(&request.batch.series[*i as usize]) {
                 Ok(labels) => {
                     let key = key_of(&labels, &mut scratch.key);
                     let how = How::Labels(key, labels);
@@ -181,13 +214,6 @@ impl Head {
                 Err(why) => request.refuse(*i, why),
             }
         }
-        targets
-    }
-
-    /// Whether an alias still names the series it was learned for. Evicted series leave theirs behind.
-    fn is_current(&self, alias: &Alias) -> bool {
-        let shard = self.shard(alias.shard);
-        shard.series.get(alias.slot as usize).is_some_and(|s| s.live && s.id == alias.id)
     }
 
     fn get_or_create(
@@ -281,21 +307,18 @@ impl Request<'_> {
         }
     }
 
-    /// No series may be made for the target, or it was evicted this very moment.
+    /// No series may be made for entry `i`.
     #[cold]
-    fn reject_series(&mut self, target: &Target, shard: &Shard) {
-        let (floats, histograms) = self.ranges(target.entry);
+    fn reject_series(&mut self, i: u32, labels: &Labels) {
+        let (floats, histograms) = self.ranges(i);
         let (f, h) = (floats.len() as u64, histograms.len() as u64);
         self.outcome.count_rejection(Rejection::SeriesLimit, f, h);
-        self.outcome.rejected_entries.push(target.entry);
+        self.outcome.rejected_entries.push(i);
         if self.outcome.rejected.len() < NAMED_MAX {
-            let labels = match &target.how {
-                How::Labels(_, labels) => labels.clone(),
-                How::Slot(slot, _) => shard.index.labels(*slot),
-            };
             let first = self.batch.timestamps.get(floats.start).copied();
             let timestamp = first.or(self.batch.histograms.get(histograms.start).map(|h| h.0)).unwrap_or(0);
-            self.outcome.rejected.push(Rejected { labels, timestamp, reason: Rejection::SeriesLimit });
+            let reason = Rejection::SeriesLimit;
+            self.outcome.rejected.push(Rejected { labels: labels.clone(), timestamp, reason });
         }
     }
 
@@ -308,6 +331,54 @@ impl Request<'_> {
         self.outcome.rejected_entries.push(i);
         if self.outcome.invalid_series.len() < NAMED_MAX {
             self.outcome.invalid_series.push(why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::io::{SystemClock, memory::MemoryDisk};
+    use crate::{Engine, MatchOp, Matcher, Options, WriteBatch, series_key};
+    use std::sync::Arc;
+    use storage_format::model::{Labels, Samples, TimeRange};
+
+    const HOUR: i64 = 3_600_000;
+
+    /// Appends one sample under a spelling of the labels that is not the canonical one.
+    fn append(engine: &Engine, name: &str, t: i64) -> usize {
+        let mut batch = WriteBatch::default();
+        batch.timestamps.push(t);
+        batch.values.push(1.0);
+        batch.end_series(series_key(format!("spelled otherwise: {name}").as_bytes()), 0, 0);
+        let mut asked = 0;
+        let resolve = &mut |_: &_| {
+            asked += 1;
+            Ok(Labels::from_pairs([("__name__", name)]))
+        };
+        let (outcome, ticket) = engine.append_batch(&batch, resolve).expect("memory does not fail");
+        assert_eq!((outcome.accepted, outcome.rejected_count), (1, 0));
+        ticket.wait().expect("memory does not fail");
+        asked
+    }
+
+    #[test]
+    fn an_alias_of_an_evicted_series_is_learned_again_and_names_no_other_series() {
+        let options = Options { shards: 1, retention_ms: i64::MAX, ..Options::new("/data") };
+        let disk = Arc::new(MemoryDisk::default());
+        let engine = Engine::open_with(options, disk, Arc::new(SystemClock), false).expect("opens");
+        assert_eq!(append(&engine, "a", HOUR), 1, "new");
+        assert_eq!(append(&engine, "a", HOUR + 1), 0, "known by its alias");
+        assert_eq!(append(&engine, "b", 5 * HOUR), 1);
+        engine.flush().expect("flushes");
+        assert_eq!(engine.stats().head_series, 1, "a is quiet and has nothing left");
+        assert_eq!(append(&engine, "c", 5 * HOUR), 1, "takes the place of a");
+        assert_eq!(append(&engine, "a", 5 * HOUR), 1, "its alias is stale");
+        for (name, expected) in [("a", vec![HOUR, HOUR + 1, 5 * HOUR]), ("c", vec![5 * HOUR])] {
+            let matcher = Matcher::new(MatchOp::Equal, "__name__", name).expect("matcher");
+            let found = engine.snapshot().select(&[matcher], TimeRange::ALL).expect("selects");
+            let mut samples = Samples::default();
+            found[0].read(TimeRange::ALL, &mut samples).expect("reads");
+            assert_eq!(samples.timestamps, expected, "{name}");
         }
     }
 }

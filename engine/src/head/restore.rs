@@ -125,7 +125,7 @@ impl<'a> Replayer<'a> {
     }
 
     fn slot(&mut self, id: u64) -> Option<u32> {
-        let predicted = self.shard.series.get(self.hint as usize).is_some_and(|s| s.id == id && s.live);
+        let predicted = self.shard.is_series(self.hint, id);
         let slot = if predicted { self.hint } else { *self.slots.get(&id)? };
         self.hint = slot + 1;
         Some(slot)

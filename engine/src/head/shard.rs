@@ -87,6 +87,12 @@ impl Shard {
         self.table.find(key as u64, |slot| self.keys[*slot as usize] == key).copied()
     }
 
+    /// Whether a slot holds the series with this number.
+    #[inline]
+    pub(super) fn is_series(&self, slot: u32, id: u64) -> bool {
+        self.series.get(slot as usize).is_some_and(|s| s.live && s.id == id)
+    }
+
     /// Makes a series; its key must be new here.
     pub(super) fn create(&mut self, key: u128, id: u64, labels: &Labels) -> u32 {
         let state = SeriesState {
