@@ -4,11 +4,10 @@
 //! ([`series_key`]); the head looks the hash up and asks for the labels only when it has never seen it.
 //! Invariant: for remote write 1.0 the bytes are the run of `labels` fields as they stand in the request.
 //! When these are sorted and minimal they equal the canonical key of the label set
-//! ([`canonical_key_bytes`]), and no second entry is needed.
+//! (`storage_format::model::labels::put_key`), and no second entry is needed.
 
 use std::sync::OnceLock;
-use storage_format::model::labels::put_key;
-use storage_format::model::{Histogram, Labels, Timestamp};
+use storage_format::model::{Histogram, Timestamp};
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 /// One request's samples, decoded. Reuse it: `clear` keeps the allocations.
@@ -68,11 +67,6 @@ impl WriteBatch {
 #[must_use]
 pub fn series_key(bytes: &[u8]) -> u128 {
     xxh3_128_with_secret(bytes, secret())
-}
-
-/// Appends the canonical key bytes of a label set, see `storage_format::model::labels::put_key`.
-pub fn canonical_key_bytes(labels: &Labels, into: &mut Vec<u8>) {
-    put_key(labels, into);
 }
 
 fn secret() -> &'static [u8; 192] {

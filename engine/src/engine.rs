@@ -11,14 +11,14 @@ use crate::snapshot::BlockList;
 use crate::store::Store;
 use crate::wal::Wal;
 use crate::{
-    AppendOutcome, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch,
-    canonical_key_bytes, series_key,
+    AppendOutcome, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch, series_key,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use storage_format::catalog::{BlockEntry, Catalog};
+use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
 use storage_format::wal::record;
 
@@ -72,8 +72,6 @@ pub(crate) struct Inner {
     pub(crate) number: AtomicU64,
     pub(crate) metadata: MetadataStore,
     pub(crate) exemplars: ExemplarStore,
-    /// First timestamp of the head's samples as far as known; `i64::MAX` when it holds none.
-    pub(crate) oldest: AtomicI64,
     pub(crate) closing: Mutex<bool>,
     pub(crate) wake: Condvar,
     pub(crate) counters: Counters,
@@ -136,7 +134,6 @@ impl Engine {
         let recovered = recover(&store, catalog, &head, &metadata)?;
         let (wal_dir, held) = (store.wal_dir(), recovered.from_log);
         let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, options.wal_sync, held)?;
-        let oldest = AtomicI64::new(head.oldest().unwrap_or(i64::MAX));
         let exemplars = ExemplarStore::new(options.exemplars_max, options.out_of_order_window_ms);
         let inner = Arc::new(Inner {
             options,
@@ -149,7 +146,6 @@ impl Engine {
             catalog: Mutex::new(recovered.catalog),
             metadata,
             exemplars,
-            oldest,
             closing: Mutex::new(false),
             wake: Condvar::new(),
             counters: Counters::default(),
@@ -187,7 +183,7 @@ impl Engine {
             }
             batch.histograms.extend_from_slice(&samples.histograms);
             key.clear();
-            canonical_key_bytes(labels, &mut key);
+            put_key(labels, &mut key);
             batch.end_series(series_key(&key), i as u32, 0);
         }
         let (outcome, ticket) =
@@ -214,9 +210,6 @@ impl Engine {
         inner.counters.appended.fetch_add(outcome.accepted, Relaxed);
         for (counter, n) in inner.counters.rejected.iter().zip(outcome.by_reason) {
             counter.fetch_add(n, Relaxed);
-        }
-        if let Some(oldest) = inner.head.take_oldest() {
-            inner.oldest.fetch_min(oldest, Relaxed);
         }
         Ok((outcome, ticket))
     }
@@ -367,13 +360,12 @@ impl Inner {
     fn stats(&self) -> Stats {
         let (blocks, wal) = (self.live_blocks(), self.wal.counters());
         let newest = self.head.newest();
-        let oldest = Some(self.oldest.load(Relaxed)).filter(|t| *t != i64::MAX);
         let load = |counter: &AtomicU64| counter.load(Relaxed);
         Stats {
             head_series: self.head.series_count(),
             head_samples: self.head.sample_count(),
             head_label_pairs: self.head.label_pair_count(),
-            head_range: oldest.zip(newest),
+            head_range: self.head.oldest().zip(newest),
             exemplars: self.exemplars.len() as u64,
             samples_appended: load(&self.counters.appended),
             samples_rejected: std::array::from_fn(|i| load(&self.counters.rejected[i])),

@@ -22,7 +22,7 @@ mod store;
 mod ticket;
 mod wal;
 
-pub use batch::{SeriesEntry, WriteBatch, canonical_key_bytes, series_key};
+pub use batch::{SeriesEntry, WriteBatch, series_key};
 pub use engine::Engine;
 pub use error::Error;
 pub use exemplars::Exemplar;

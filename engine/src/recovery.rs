@@ -114,6 +114,7 @@ pub(crate) fn recover(
     }
     damage.extend(head.replay(&batches).iter().map(|e| format!("write-ahead log: {e}")));
     let next = log.end.max(catalog.log_position);
+    head.recount_oldest();
     let from_log = log.records().next().is_some();
     Ok(Recovered { catalog, blocks, next, from_log, damage })
 }

@@ -5,11 +5,12 @@
 //! outside can aim for collisions, and order matters. Which canonical key it stands for follows from what
 //! was folded alone, so what was learned once stays true. Like the engine's keys they are never stored.
 
-use engine::{WriteBatch, canonical_key_bytes, series_key};
+use engine::{WriteBatch, series_key};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use storage_format::model::Labels;
+use storage_format::model::labels::put_key;
 
 /// Canonical keys remembered, 32 bytes each; when there are more it starts again.
 const CANONICAL_MAX: usize = 4 << 20;
@@ -100,7 +101,7 @@ pub(crate) struct Learned {
 impl Learned {
     pub(crate) fn add(&mut self, key: u128, labels: &Labels) {
         self.bytes.clear();
-        canonical_key_bytes(labels, &mut self.bytes);
+        put_key(labels, &mut self.bytes);
         let canonical = series_key(&self.bytes);
         if canonical != key {
             self.keys.push((key, canonical));

@@ -5,8 +5,7 @@
 //! bytes before u32 · zstd payload. The end frame has both lengths 0. A payload begins with its kind:
 //! 1 series entries until its end, 2 one metadata record (`wal::record`).
 //!
-//! A series entry: id varint · number of labels varint, each name and value as length varint and bytes ·
-//! newest timestamp zigzag varint · newest value u64 · predicted delta zigzag varint · scale u8 · flags u8
+//! A series entry: id varint · length varint, key (`model::labels::put_key`) · newest timestamp zigzag varint · newest value u64 · predicted delta zigzag varint · scale u8 · flags u8
 //! (1: the newest sample is a histogram, 2: a start timestamp follows) · [start zigzag varint] · open
 //! chunk: count varint, length varint, bytes · number of chunks varint, each: kind u8, count varint, first
 //! timestamp zigzag varint, last less first varint, length varint, bytes (kinds 0 and 2 are head chunks,
@@ -14,7 +13,7 @@
 
 use crate::bytes::{Cursor, put_varint, put_varint_signed};
 use crate::error::{FormatError, FormatErrorKind};
-use crate::model::{Labels, Timestamp};
+use crate::model::Timestamp;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 8] = *b"MARIHDC\x01";
@@ -33,8 +32,8 @@ const HEADER: usize = 16;
 pub struct SeriesEntry<'a> {
     /// Its number in the log.
     pub id: u64,
-    /// Its labels.
-    pub labels: Labels,
+    /// Its labels, as `model::labels::put_key` writes them.
+    pub key: &'a [u8],
     /// Newest in-order timestamp.
     pub timestamp: Timestamp,
     /// Bits of the newest value.
@@ -73,11 +72,7 @@ pub struct ChunkEntry<'a> {
 /// Appends a series entry to a payload.
 pub fn put_series(entry: &SeriesEntry<'_>, out: &mut Vec<u8>) {
     put_varint(out, entry.id);
-    put_varint(out, entry.labels.len() as u64);
-    for (name, value) in &entry.labels {
-        put_bytes(out, name.as_bytes());
-        put_bytes(out, value.as_bytes());
-    }
+    put_bytes(out, entry.key);
     put_varint_signed(out, entry.timestamp);
     out.extend_from_slice(&entry.value.to_le_bytes());
     put_varint_signed(out, i64::from(entry.delta));
@@ -108,10 +103,6 @@ fn take_bytes<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], FormatError> {
     cursor.take(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
-fn take_str<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, FormatError> {
-    std::str::from_utf8(take_bytes(cursor)?).map_err(|_| cursor.malformed())
-}
-
 fn take_u32(cursor: &mut Cursor<'_>) -> Result<u32, FormatError> {
     u32::try_from(cursor.varint()?).map_err(|_| cursor.malformed())
 }
@@ -119,19 +110,14 @@ fn take_u32(cursor: &mut Cursor<'_>) -> Result<u32, FormatError> {
 /// Visits the entries of a payload (behind its kind byte).
 ///
 /// # Errors
-/// When the bytes are no entries; what stands before was visited.
+/// When the bytes are no entries, and what `visit` fails with; what stands before was visited.
 pub fn visit_series<'a>(
     payload: &'a [u8],
-    visit: &mut dyn FnMut(SeriesEntry<'a>),
+    visit: &mut dyn FnMut(SeriesEntry<'a>) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let mut cursor = Cursor::new("head checkpoint series", payload);
-    let mut pairs = Vec::new();
     while !cursor.is_empty() {
-        let id = cursor.varint()?;
-        pairs.clear();
-        for _ in 0..cursor.varint()? {
-            pairs.push((take_str(&mut cursor)?, take_str(&mut cursor)?));
-        }
+        let (id, key) = (cursor.varint()?, take_bytes(&mut cursor)?);
         let timestamp = cursor.varint_signed()?;
         let value = cursor.u64()?;
         let delta = i32::try_from(cursor.varint_signed()?).map_err(|_| cursor.malformed())?;
@@ -146,11 +132,10 @@ pub fn visit_series<'a>(
             let max = min.wrapping_add(cursor.varint()? as i64);
             chunks.push(ChunkEntry { kind, count, min, max, bytes: take_bytes(&mut cursor)? });
         }
-        let labels = Labels::from_pairs(pairs.iter().copied());
         let newest_is_histogram = flags & 1 != 0;
         visit(SeriesEntry {
             id,
-            labels,
+            key,
             timestamp,
             value,
             delta,
@@ -160,7 +145,7 @@ pub fn visit_series<'a>(
             open_count,
             open,
             chunks,
-        });
+        })?;
     }
     Ok(())
 }
@@ -234,7 +219,7 @@ mod tests {
     fn entries_survive_and_damage_is_seen() {
         let entry = SeriesEntry {
             id: 1 << 40,
-            labels: Labels::from_pairs([("__name__", "up"), ("job", "x")]),
+            key: b"key",
             timestamp: -5,
             value: 3,
             delta: -7,
@@ -257,7 +242,11 @@ mod tests {
         assert_eq!((found.len(), damage.len()), (2, 0));
         let unpacked = unpack(found[0].0, found[0].1).expect("own bytes");
         let mut seen = Vec::new();
-        visit_series(&unpacked[1..], &mut |e| seen.push(e)).expect("own bytes");
+        visit_series(&unpacked[1..], &mut |e| {
+            seen.push(e);
+            Ok(())
+        })
+        .expect("own bytes");
         assert_eq!(seen[0], entry);
         assert_eq!(seen.len(), 2);
         for bit in 0..file.len() * 8 {

@@ -38,7 +38,7 @@ impl Inner {
     /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
     pub(crate) fn maintain(&self) -> Result<(), Error> {
         self.secure()?;
-        if let (Some(newest), oldest) = (self.head.newest(), self.oldest.load(Relaxed)) {
+        if let (Some(newest), Some(oldest)) = (self.head.newest(), self.head.oldest()) {
             // A window is cut when the head is half a window past it; until then late samples are cheap.
             let until = window_of(newest.saturating_sub(WINDOW_MS / 2));
             if oldest < until {
@@ -98,7 +98,6 @@ impl Inner {
             Ok(()) => self.head.end_flush(),
             Err(_) => self.head.abort_flush(),
         }
-        self.oldest.store(self.head.oldest().unwrap_or(i64::MAX), Relaxed);
         self.counters.flushes.fetch_add(1, Relaxed);
         written
     }

@@ -5,11 +5,12 @@
 use super::shard::{Bounds, Shard, Stored};
 use super::{ALIASES_MAX, Alias, Head, key_of};
 use crate::wal::Wal;
-use crate::{AppendOutcome, Rejected, Rejection, SeriesEntry, WriteBatch, canonical_key_bytes};
+use crate::{AppendOutcome, Rejected, Rejection, SeriesEntry, WriteBatch};
 use std::cell::RefCell;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::chunk::histogram as histogram_chunk;
+use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Timestamp};
 use storage_format::wal::record;
 
@@ -78,7 +79,7 @@ impl Head {
             }
         });
         self.newest.fetch_max(request.newest, Relaxed);
-        self.oldest_appended.fetch_min(request.oldest, Relaxed);
+        self.oldest.fetch_min(request.oldest, Relaxed);
         request.outcome
     }
 
@@ -232,7 +233,7 @@ impl Head {
         let id = self.next_id.fetch_add(1, Relaxed);
         let slot = shard.create(canonical, id, labels);
         key.clear();
-        canonical_key_bytes(labels, key);
+        put_key(labels, key);
         shard.record.define(id, key);
         self.series.fetch_add(1, Relaxed);
         Some(slot)

@@ -53,6 +53,7 @@ impl Head {
                 }
             }
         }
+        self.recount_oldest();
     }
 
     /// Takes the marks back: the flush failed, the head still holds the data.
@@ -65,34 +66,26 @@ impl Head {
         }
     }
 
-    /// First timestamp of the head's samples, as far as chunks tell.
-    pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        let mut oldest = None::<Timestamp>;
+    /// Looks up the oldest sample again.
+    pub(crate) fn recount_oldest(&self) {
+        // Appends lower it meanwhile.
+        self.oldest.store(i64::MAX, Relaxed);
         for number in 0..self.shards.len() as u32 {
             let shard = self.shard(number);
-            for slot in shard.slots() {
-                if let Some(t) = shard.oldest_of(slot) {
-                    oldest = Some(oldest.map_or(t, |o| o.min(t)));
-                }
-            }
+            let oldest = shard.slots().filter_map(|slot| shard.oldest_of(slot)).min();
+            self.oldest.fetch_min(oldest.unwrap_or(i64::MAX), Relaxed);
         }
-        oldest
     }
 }
 
 impl Shard {
     fn mark(&mut self, slot: u32, until: Timestamp) -> Vec<SealedChunk> {
-        let state = &self.series[slot as usize];
-        let open_first = (state.count > 0).then(|| {
-            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
-            storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN)
-        });
-        if open_first.is_some_and(|t| t < until) {
+        if self.open_chunk(slot).is_some_and(|open| open.first < until) {
             self.seal_open(slot);
         }
         if self.series[slot as usize].has_rare {
-            let histograms = self.rare.get(&slot).and_then(|r| r.histograms.first()).map(|h| h.0);
-            if histograms.is_some_and(|t| t < until) {
+            let first = self.rare_of(slot).and_then(|r| r.histograms.first()).map(|h| h.0);
+            if first.is_some_and(|t| t < until) {
                 self.seal_histograms(slot);
             }
             self.seal_late(slot, until);
@@ -110,12 +103,8 @@ impl Shard {
 
     /// First timestamp of a series' samples.
     fn oldest_of(&self, slot: u32) -> Option<Timestamp> {
-        let state = &self.series[slot as usize];
-        let open = (state.count > 0).then(|| {
-            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
-            storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN)
-        });
-        let rare = state.has_rare.then(|| self.rare.get(&slot)).flatten();
+        let open = self.open_chunk(slot).map(|open| open.first);
+        let rare = self.rare_of(slot);
         let late = rare.and_then(|r| {
             let firsts = [
                 r.histograms.first().map(|s| s.0),

@@ -22,13 +22,14 @@ pub(crate) use read::{HeadData, HeadSeries};
 pub(crate) use series::ChunkKind;
 pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 
-use shard::{FittingRuns, Shard};
+use shard::Shard;
 
-use crate::batch::{canonical_key_bytes, series_key};
+use crate::batch::series_key;
 use hashbrown::HashMap;
 use shard::Bounds;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Timestamp};
 
 /// Where a series is known under a key that is not its canonical one.
@@ -50,8 +51,8 @@ pub(crate) struct Head {
     aliases: RwLock<HashMap<u128, Alias>>,
     /// Newest timestamp, `i64::MIN` while there is none.
     newest: AtomicI64,
-    /// Oldest timestamp appended since it was last asked for.
-    oldest_appended: AtomicI64,
+    /// No sample is older; `i64::MAX` while there is none. Counted anew when chunks are dropped.
+    oldest: AtomicI64,
     series: AtomicU64,
     /// The next series' number in the log.
     next_id: AtomicU64,
@@ -75,7 +76,7 @@ impl Head {
             gate: RwLock::default(),
             aliases: RwLock::default(),
             newest: AtomicI64::new(i64::MIN),
-            oldest_appended: AtomicI64::new(i64::MAX),
+            oldest: AtomicI64::new(i64::MAX),
             series: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             limits,
@@ -101,9 +102,9 @@ impl Head {
         self.series.load(Relaxed)
     }
 
-    /// Oldest timestamp appended since the last call, if there was an append.
-    pub(crate) fn take_oldest(&self) -> Option<Timestamp> {
-        let oldest = self.oldest_appended.swap(i64::MAX, Relaxed);
+    /// A timestamp that no sample in the head is older than, if there are samples.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        let oldest = self.oldest.load(Relaxed);
         (oldest != i64::MAX).then_some(oldest)
     }
 
@@ -140,6 +141,6 @@ impl Head {
 /// The key by which the head knows a label set.
 fn key_of(labels: &Labels, scratch: &mut Vec<u8>) -> u128 {
     scratch.clear();
-    canonical_key_bytes(labels, scratch);
+    put_key(labels, scratch);
     series_key(scratch)
 }

@@ -155,18 +155,12 @@ impl Head {
 impl Shard {
     /// A series' pieces that may have samples in `range`.
     pub(super) fn data(&self, slot: u32, range: TimeRange) -> HeadData {
-        let state = &self.series[slot as usize];
         let mut data = HeadData::default();
         data.chunks.extend(self.sealed_of(slot).filter(|c| c.overlaps(range)).cloned());
         data.chunks.reverse();
-        if state.count > 0 && state.encoder.timestamp >= range.start {
-            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
-            let first = storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN);
-            if first < range.end {
-                data.open = Some((Box::from(bytes), u32::from(state.count)));
-            }
-        }
-        if let Some(rare) = state.has_rare.then(|| self.rare.get(&slot)).flatten() {
+        let open = self.open_chunk(slot).filter(|open| open.overlaps(range));
+        data.open = open.map(|open| (Box::from(open.bytes), open.count));
+        if let Some(rare) = self.rare_of(slot) {
             let inside = |t: Timestamp| range.contains(t);
             let mut wanted = rare.clone();
             wanted.histograms.retain(|s| inside(s.0));
@@ -179,16 +173,12 @@ impl Shard {
 
     /// Whether a series may have samples in `range`.
     fn has_samples(&self, slot: u32, range: TimeRange) -> bool {
-        let state = &self.series[slot as usize];
-        let open = state.count > 0 && state.encoder.timestamp >= range.start && {
-            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
-            storage_format::head_chunk::first_timestamp(bytes).is_some_and(|t| t < range.end)
-        };
+        let open = || self.open_chunk(slot).is_some_and(|open| open.overlaps(range));
         let rare = || {
-            let Some(rare) = self.rare.get(&slot) else { return false };
+            let Some(rare) = self.rare_of(slot) else { return false };
             rare.late_floats.iter().any(|s| range.contains(s.0))
                 || rare.histograms.iter().chain(&rare.late_histograms).any(|s| range.contains(s.0))
         };
-        open || self.sealed_of(slot).any(|c| c.overlaps(range)) || state.has_rare && rare()
+        open() || self.sealed_of(slot).any(|c| c.overlaps(range)) || rare()
     }
 }

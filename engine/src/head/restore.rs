@@ -4,8 +4,8 @@
 //! holds too, behind the position it belongs to. Replaying a sample that is there already changes nothing.
 
 use super::series::{ChunkKind, SealedChunk};
-use super::shard::{Bounds, encode_floats};
-use super::{FittingRuns, Head, Shard, key_of};
+use super::shard::{Bounds, histogram_chunks, late_float_chunks};
+use super::{Head, Shard};
 use crate::{Error, series_key};
 use hashbrown::HashMap;
 use std::sync::MutexGuard;
@@ -14,6 +14,7 @@ use storage_format::FormatError;
 use storage_format::checkpoint::{ChunkEntry, SERIES, SeriesEntry, put_series};
 use storage_format::chunk::histogram as histogram_chunk;
 use storage_format::head_chunk::EncoderState;
+use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Timestamp};
 use storage_format::wal::record::{BatchVisitor, visit_batch};
 
@@ -44,13 +45,16 @@ impl Head {
     }
 
     /// Adds a series of a checkpoint.
-    pub(crate) fn restore(&self, entry: &SeriesEntry<'_>) {
-        let key = key_of(&entry.labels, &mut Vec::new());
+    ///
+    /// # Errors
+    /// When its key is none.
+    pub(crate) fn restore(&self, entry: &SeriesEntry<'_>) -> Result<(), FormatError> {
+        let (key, labels) = (series_key(entry.key), Labels::from_key(entry.key)?);
         let mut shard = self.shard(self.shard_of(key));
         if shard.find(key, u32::MAX).is_some() {
-            return;
+            return Ok(());
         }
-        let slot = shard.create(key, entry.id, &entry.labels);
+        let slot = shard.create(key, entry.id, &labels);
         self.series.fetch_add(1, Relaxed);
         self.next_id.fetch_max(entry.id + 1, Relaxed);
         let state = &mut shard.series[slot as usize];
@@ -72,6 +76,7 @@ impl Head {
         }
         shard.restore_open(slot, entry.open, entry.open_count);
         self.newest.fetch_max(entry.timestamp, Relaxed);
+        Ok(())
     }
 
     /// Replays the batch records of the log, all shards at once.
@@ -174,58 +179,39 @@ impl BatchVisitor for Replayer<'_> {
 impl Shard {
     fn put_checkpoint(&self, slot: u32, payload: &mut Vec<u8>) {
         let state = &self.series[slot as usize];
-        let mut loose = Vec::new();
-        if let Some(rare) = state.has_rare.then(|| self.rare.get(&slot)).flatten() {
-            let kinds = [
-                (&rare.histograms, ChunkKind::Histograms),
-                (&rare.late_histograms, ChunkKind::LateHistograms),
-            ];
-            for (samples, kind) in kinds {
-                for run in samples.chunk_by(|a, b| super::window_of(a.0) == super::window_of(b.0)) {
-                    for run in (FittingRuns { rest: run }) {
-                        let mut bytes = Vec::new();
-                        histogram_chunk::encode(run, &mut bytes);
-                        loose.push((kind, run.len(), run[0].0, run[run.len() - 1].0, bytes));
-                    }
-                }
-            }
-            for run in rare.late_floats.chunk_by(|a, b| super::window_of(a.0) == super::window_of(b.0)) {
-                let bytes = encode_floats(run);
-                loose.push((ChunkKind::LateFloats, run.len(), run[0].0, run[run.len() - 1].0, bytes));
-            }
-        }
-        let mut chunks: Vec<ChunkEntry<'_>> = self
-            .sealed_of(slot)
-            .filter(|chunk| !chunk.flushing)
-            .map(|chunk| ChunkEntry {
-                kind: chunk.kind as u8,
-                count: chunk.count,
-                min: chunk.min,
-                max: chunk.max,
-                bytes: &chunk.bytes,
-            })
-            .collect();
+        let mut chunks: Vec<&SealedChunk> = self.sealed_of(slot).filter(|chunk| !chunk.flushing).collect();
         chunks.reverse();
-        chunks.extend(loose.iter().map(|(kind, count, min, max, bytes)| ChunkEntry {
-            kind: *kind as u8,
-            count: *count as u32,
-            min: *min,
-            max: *max,
-            bytes,
-        }));
-        let open = if state.count > 0 { &self.slab.get(state.buffer)[..usize::from(state.len)] } else { &[] };
+        let loose: Vec<SealedChunk> = self.rare_of(slot).map_or_else(Vec::new, |rare| {
+            histogram_chunks(&rare.histograms, ChunkKind::Histograms)
+                .chain(histogram_chunks(&rare.late_histograms, ChunkKind::LateHistograms))
+                .chain(late_float_chunks(&rare.late_floats))
+                .collect()
+        });
+        chunks.extend(&loose);
+        let open = self.open_chunk(slot);
+        let mut key = Vec::new();
+        put_key(&self.index.labels(slot), &mut key);
         let entry = SeriesEntry {
             id: state.id,
-            labels: self.index.labels(slot),
+            key: &key,
             timestamp: state.encoder.timestamp,
             value: state.encoder.value,
             delta: state.encoder.delta,
             scale: state.encoder.scale,
             newest_is_histogram: state.newest_is_histogram,
-            start: if state.has_start { self.starts.get(&slot).copied().unwrap_or(0) } else { 0 },
-            open_count: u32::from(state.count),
-            open,
-            chunks,
+            start: if state.has_start { self.start_of(slot) } else { 0 },
+            open_count: open.as_ref().map_or(0, |open| open.count),
+            open: open.map_or(&[], |open| open.bytes),
+            chunks: chunks
+                .into_iter()
+                .map(|chunk| ChunkEntry {
+                    kind: chunk.kind as u8,
+                    count: chunk.count,
+                    min: chunk.min,
+                    max: chunk.max,
+                    bytes: &chunk.bytes,
+                })
+                .collect(),
         };
         put_series(&entry, payload);
     }

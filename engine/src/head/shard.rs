@@ -11,7 +11,7 @@ use hashbrown::{HashMap, HashTable};
 use std::sync::Arc;
 use storage_format::chunk::histogram as histogram_chunk;
 use storage_format::head_chunk::{EncoderState, SAMPLE_BYTES_MAX, SampleBytes};
-use storage_format::model::{Histogram, Labels, Samples, Timestamp};
+use storage_format::model::{Histogram, Labels, Samples, TimeRange, Timestamp};
 use storage_format::wal::record::BatchBuilder;
 
 /// Length of a block's window, milliseconds; windows are aligned to the epoch.
@@ -183,7 +183,7 @@ impl Shard {
         Ok(Stored::New)
     }
 
-    fn start_of(&self, slot: u32) -> Timestamp {
+    pub(super) fn start_of(&self, slot: u32) -> Timestamp {
         self.starts.get(&slot).copied().unwrap_or(0)
     }
 
@@ -318,6 +318,21 @@ impl Shard {
         Ok(Stored::New)
     }
 
+    /// The open chunk of a series' floats, if it has one.
+    pub(super) fn open_chunk(&self, slot: u32) -> Option<OpenChunk<'_>> {
+        let state = &self.series[slot as usize];
+        (state.count > 0).then(|| {
+            let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
+            let first = storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN);
+            OpenChunk { bytes, count: u32::from(state.count), first, last: state.encoder.timestamp }
+        })
+    }
+
+    /// What a series has that few have.
+    pub(super) fn rare_of(&self, slot: u32) -> Option<&Rare> {
+        if self.series[slot as usize].has_rare { self.rare.get(&slot) } else { None }
+    }
+
     fn push_sealed(&mut self, slot: u32, mut chunk: SealedChunk) {
         let state = &mut self.series[slot as usize];
         chunk.previous = state.sealed;
@@ -358,16 +373,11 @@ impl Shard {
 
     /// Seals the open chunk of floats, if there is one.
     pub(super) fn seal_open(&mut self, slot: u32) {
+        let Some(open) = self.open_chunk(slot) else { return };
+        let chunk = SealedChunk::new(open.bytes, open.first, open.last, open.count, ChunkKind::Floats);
         let state = &mut self.series[slot as usize];
-        if state.count == 0 {
-            return;
-        }
-        let bytes = &self.slab.get(state.buffer)[..usize::from(state.len)];
-        let min = storage_format::head_chunk::first_timestamp(bytes).unwrap_or(i64::MIN);
-        let count = u32::from(state.count);
-        let chunk = SealedChunk::new(bytes, min, state.encoder.timestamp, count, ChunkKind::Floats);
-        self.slab.free(state.buffer);
         (state.len, state.count) = (0, 0);
+        self.slab.free(state.buffer);
         self.push_sealed(slot, chunk);
     }
 
@@ -375,17 +385,7 @@ impl Shard {
     pub(super) fn seal_histograms(&mut self, slot: u32) {
         let Some(rare) = self.rare.get_mut(&slot) else { return };
         let histograms = std::mem::take(&mut rare.histograms);
-        self.seal_histogram_run(slot, histograms, ChunkKind::Histograms);
-    }
-
-    fn seal_histogram_run(&mut self, slot: u32, samples: Vec<HistogramSample>, kind: ChunkKind) {
-        let windows = samples.chunk_by(|a, b| !crosses_window(a.0, b.0));
-        for run in windows.flat_map(|window| FittingRuns { rest: window }) {
-            let mut bytes = Vec::new();
-            histogram_chunk::encode(run, &mut bytes);
-            let (min, max) = (run[0].0, run[run.len() - 1].0);
-            self.push_sealed(slot, SealedChunk::new(&bytes, min, max, run.len() as u32, kind));
-        }
+        histogram_chunks(&histograms, ChunkKind::Histograms).for_each(|chunk| self.push_sealed(slot, chunk));
     }
 
     /// Seals the late samples before `until`.
@@ -395,12 +395,8 @@ impl Shard {
         let floats: Vec<_> = rare.late_floats.drain(..keep).collect();
         let keep = rare.late_histograms.partition_point(|s| s.0 < until);
         let histograms: Vec<_> = rare.late_histograms.drain(..keep).collect();
-        self.seal_histogram_run(slot, histograms, ChunkKind::LateHistograms);
-        for run in floats.chunk_by(|a, b| !crosses_window(a.0, b.0)) {
-            let (min, max, count) = (run[0].0, run[run.len() - 1].0, run.len() as u32);
-            let chunk = SealedChunk::new(&encode_floats(run), min, max, count, ChunkKind::LateFloats);
-            self.push_sealed(slot, chunk);
-        }
+        let histograms = histogram_chunks(&histograms, ChunkKind::LateHistograms);
+        histograms.chain(late_float_chunks(&floats)).for_each(|chunk| self.push_sealed(slot, chunk));
     }
 
     /// The sealed chunks of a series, newest first.
@@ -463,9 +459,46 @@ impl Shard {
     }
 }
 
+/// An open chunk.
+pub(super) struct OpenChunk<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) count: u32,
+    /// First and last timestamp.
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+impl OpenChunk<'_> {
+    /// Whether it has samples around `range`.
+    pub(super) fn overlaps(&self, range: TimeRange) -> bool {
+        self.first < range.end && self.last >= range.start
+    }
+}
+
+/// Chunks of ascending histogram samples, none across windows.
+pub(super) fn histogram_chunks(
+    samples: &[HistogramSample],
+    kind: ChunkKind,
+) -> impl Iterator<Item = SealedChunk> {
+    let windows = samples.chunk_by(|a, b| !crosses_window(a.0, b.0));
+    windows.flat_map(|window| FittingRuns { rest: window }).map(move |run| {
+        let mut bytes = Vec::new();
+        histogram_chunk::encode(run, &mut bytes);
+        SealedChunk::new(&bytes, run[0].0, run[run.len() - 1].0, run.len() as u32, kind)
+    })
+}
+
+/// Chunks of ascending late floats, none across windows.
+pub(super) fn late_float_chunks(samples: &[FloatSample]) -> impl Iterator<Item = SealedChunk> {
+    samples.chunk_by(|a, b| !crosses_window(a.0, b.0)).map(|run| {
+        let (min, max, count) = (run[0].0, run[run.len() - 1].0, run.len() as u32);
+        SealedChunk::new(&encode_floats(run), min, max, count, ChunkKind::LateFloats)
+    })
+}
+
 /// Cuts histograms into runs that fit a chunk.
-pub(crate) struct FittingRuns<'a> {
-    pub(crate) rest: &'a [HistogramSample],
+struct FittingRuns<'a> {
+    rest: &'a [HistogramSample],
 }
 
 impl<'a> Iterator for FittingRuns<'a> {
@@ -494,7 +527,7 @@ fn same_histogram(a: &Histogram, b: &Histogram) -> bool {
 }
 
 /// A head chunk of float samples in ascending order.
-pub(super) fn encode_floats(samples: &[FloatSample]) -> Vec<u8> {
+fn encode_floats(samples: &[FloatSample]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut state: Option<(EncoderState, Timestamp)> = None;
     for (t, start, value) in samples {

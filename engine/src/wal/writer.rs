@@ -165,7 +165,7 @@ impl Wal {
     pub(crate) fn ticket(&self) -> Ticket {
         let (ticket, promise) = Ticket::new();
         let mut state = self.shared.lock();
-        if state.poisoned || (state.closing && state.done < state.next) {
+        if state.poisoned || state.closing && (state.held || state.done < state.next) {
             let reason = state.refused.clone().unwrap_or_default();
             drop(state);
             promise.complete(Err(Error::ReadOnly { reason }));
