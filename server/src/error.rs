@@ -31,6 +31,10 @@ pub enum ErrorType {
     NotReady,
     /// Too much at once: come back in a second.
     Overloaded,
+    /// The caller did not say who they are, or wrongly.
+    Unauthorized,
+    /// The caller may not do this.
+    Forbidden,
     /// The body is longer than allowed.
     TooLarge,
     /// The body is in a format nobody here reads.
@@ -48,6 +52,8 @@ impl ErrorType {
             Self::Canceled => "canceled",
             Self::Internal => "internal",
             Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::Disabled | Self::NotImplemented | Self::NotReady | Self::Overloaded => "unavailable",
         }
     }
@@ -62,7 +68,8 @@ impl ErrorType {
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             // Prometheus answers 500 here; a switched-off endpoint is no failure of the server.
-            Self::Disabled => StatusCode::FORBIDDEN,
+            Self::Disabled | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -53,6 +53,11 @@ pub struct Flags {
     #[arg(default_value = "")]
     pub cors_origin: String,
 
+    /// YAML file with TLS, users, tokens and headers, as Prometheus has it; looked at every second, so that
+    /// certificates can be replaced.
+    #[arg(long = "web.config.file", env = "MARIGRAM_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+
     /// Serve /api/v1/admin/*: flush, snapshot, delete.
     #[arg(long = "web.enable-admin-api", env = "MARIGRAM_WEB_ENABLE_ADMIN_API", value_name = "BOOL")]
     #[arg(default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true)]

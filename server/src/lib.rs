@@ -2,9 +2,10 @@
 //!
 //! Where it sits: on top of all rooms; the only one that is asynchronous and the only one that knows HTTP.
 //! `router` shows the whole API, `api` holds one file per endpoint family, `params` reads requests, `error`
-//! turns errors into answers, `wire` writes results, `net` accepts connections, `otlp_grpc` those of OTLP senders, `observe` counts and logs,
+//! turns errors into answers, `wire` writes results, `net` accepts connections, `access` knows their callers, `otlp_grpc` those of OTLP senders, `observe` counts and logs,
 //! `state` is what they share, and `serve` starts and stops it all.
 
+pub mod access;
 pub mod api;
 pub mod error;
 pub mod flags;

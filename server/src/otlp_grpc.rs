@@ -4,11 +4,11 @@
 //! over the limit answers RESOURCE_EXHAUSTED, which clients do not repeat; what may succeed later answers
 //! UNAVAILABLE with a delay, and nothing else does.
 
+use crate::access::{Role, Unknown};
 use crate::api::otlp::{BODY_BYTES_MAX, code, store};
 use crate::api::write::room;
 use crate::error::ApiError;
-use crate::net::Stop;
-use crate::observe::log;
+use crate::net::{Surroundings, Transport};
 use crate::state::App;
 use bytes::{Buf, BufMut, Bytes};
 use hyper::body::Incoming;
@@ -18,13 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use ingest::Encoding;
 use ingest::otlp::{Format, response};
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::UnaryService;
@@ -36,65 +31,11 @@ const STREAMS_MAX: u32 = 32;
 /// Length assumed for a message before it is here, in bytes.
 const MESSAGE_BYTES: u64 = 2 << 20;
 
-/// A bound address that serves OTLP over gRPC.
-#[derive(Debug)]
-pub struct GrpcListener {
-    listener: TcpListener,
-    connections: Arc<Semaphore>,
-}
+/// Its name in ALPN.
+pub const HTTP2: &[u8] = b"h2";
 
-impl GrpcListener {
-    /// Binds `address`; `connections` is shared by all listeners of a process.
-    ///
-    /// # Errors
-    /// When the address is in use or not ours.
-    pub async fn bind(address: &str, connections: Arc<Semaphore>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, connections })
-    }
-    /// The address it listens on.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-    /// Serves until the stop is raised and the exports under way are answered (or the drain time is over).
-    pub async fn serve(self, app: Arc<App>) {
-        let mut tasks = JoinSet::new();
-        loop {
-            let connections = Arc::clone(&self.connections);
-            let accepted = tokio::select! {
-                () = app.stop.raised() => break,
-                accepted = async {
-                    let place = connections.acquire_owned().await;
-                    (place, self.listener.accept().await)
-                } => accepted,
-            };
-            match accepted {
-                (Ok(place), Ok((stream, _))) => {
-                    let connection = connection(stream, Arc::clone(&app), app.stop.clone());
-                    tasks.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
-                }
-                (Err(_), _) => break,
-                (_, Err(error)) => {
-                    log::warn("cannot accept a connection", &[("err", &error)]);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-            while tasks.try_join_next().is_some() {}
-        }
-        drop(self.listener);
-        let drained = async { while tasks.join_next().await.is_some() {} };
-        // What is still under way then was not acknowledged.
-        let _ = tokio::time::timeout(app.limits.drain, drained).await;
-    }
-}
-
-async fn connection(stream: TcpStream, app: Arc<App>, stop: Stop) {
-    let _ = stream.set_nodelay(true);
+/// Answers the exports of a connection until it ends.
+pub async fn connection(stream: Transport, app: Arc<App>, around: Surroundings) {
     let service = hyper::service::service_fn(move |request| answer(Arc::clone(&app), request));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -107,7 +48,7 @@ async fn connection(stream: TcpStream, app: Arc<App>, stop: Stop) {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = stop.raised() => connection.as_mut().graceful_shutdown(),
+        () = around.stop.raised() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
@@ -115,6 +56,17 @@ async fn connection(stream: TcpStream, app: Arc<App>, stop: Stop) {
 async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     if request.uri().path() != EXPORT {
         return Ok(Status::unimplemented("only metrics are received here").into_http());
+    }
+    match app.access.caller(request.headers()).await {
+        Ok(caller) if caller.roles.contain(Role::Write) => {}
+        Ok(_) => {
+            app.access.count_forbidden();
+            return Ok(Status::permission_denied("this needs the role write").into_http());
+        }
+        Err(Unknown::Unauthorized) => return Ok(Status::unauthenticated("Unauthorized").into_http()),
+        Err(Unknown::Busy) => {
+            return Ok(Status::unavailable("too many passwords are being checked").into_http());
+        }
     }
     let at_most = app.limits.body;
     let answered = tokio::time::timeout(at_most, export(app, request)).await;

@@ -1,5 +1,8 @@
-//! The whole API on one screen: which path and method is answered by whom.
+//! The whole API on one screen: which path and method is answered by whom, and which role it takes.
+//!
+//! Invariant: every route stands behind [`access::check`] with its role; [`Routes`] adds none without.
 
+use crate::access::{self, Role};
 use crate::api::{
     admin, around, cardinality, empty, exemplars, federate, labels, language, management, metadata, otlp,
     query, read, status, write,
@@ -18,7 +21,7 @@ pub fn router(app: Arc<App>) -> Router {
     let with = || Arc::clone(&app);
     let routes = Router::new()
         .nest("/api/v1", api(&app))
-        .route("/federate", get(federate::federate))
+        .merge(Routes::default().route("/federate", Role::Query, get(federate::federate)).0)
         .merge(otlp_routes())
         .route_layer(from_fn_with_state(with(), around::only_when_ready))
         .merge(lifecycle().route_layer(from_fn_with_state(with(), management::only_when_enabled)))
@@ -38,7 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
 pub fn otlp_router(app: Arc<App>) -> Router {
     let with = || Arc::clone(&app);
     otlp_routes()
-        .route("/api/v1/otlp/v1/metrics", post(otlp::export))
+        .merge(Routes::default().route("/api/v1/otlp/v1/metrics", Role::Write, post(otlp::export)).0)
         .route_layer(from_fn_with_state(with(), around::only_when_ready))
         .fallback(not_found)
         .layer(from_fn_with_state(with(), around::around))
@@ -47,68 +50,83 @@ pub fn otlp_router(app: Arc<App>) -> Router {
 
 /// Where senders expect OTLP: the specification's path, and those of servers they may come from.
 fn otlp_routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/metrics", post(otlp::export))
-        .route("/otlp/v1/metrics", post(otlp::export))
-        .route("/opentelemetry/v1/metrics", post(otlp::export))
+    Routes::default()
+        .route("/v1/metrics", Role::Write, post(otlp::export))
+        .route("/otlp/v1/metrics", Role::Write, post(otlp::export))
+        .route("/opentelemetry/v1/metrics", Role::Write, post(otlp::export))
+        .0
 }
 
 /// `/api/v1`, once the storage engine is open.
 fn api(app: &Arc<App>) -> Router<Arc<App>> {
-    let admin_routes = Router::new()
-        .route("/admin/tsdb/flush", post_or_put(admin::flush))
-        .route("/admin/tsdb/snapshot", post_or_put(admin::snapshot))
-        .route("/admin/tsdb/delete_series", post_or_put(admin::not_yet))
-        .route("/admin/tsdb/clean_tombstones", post_or_put(admin::not_yet))
-        .route("/admin/tsdb/compact", post_or_put(admin::compact))
+    let admin_routes = Routes::default()
+        .route("/admin/tsdb/flush", Role::Admin, post_or_put(admin::flush))
+        .route("/admin/tsdb/snapshot", Role::Admin, post_or_put(admin::snapshot))
+        .route("/admin/tsdb/delete_series", Role::Admin, post_or_put(admin::not_yet))
+        .route("/admin/tsdb/clean_tombstones", Role::Admin, post_or_put(admin::not_yet))
+        .route("/admin/tsdb/compact", Role::Admin, post_or_put(admin::compact))
+        .0
         .route_layer(from_fn_with_state(Arc::clone(app), admin::only_when_enabled));
-    Router::new()
-        .route("/query", get_or_post(query::instant))
-        .route("/query_range", get_or_post(query::range))
-        .route("/query_exemplars", get_or_post(exemplars::query_exemplars))
-        .route("/format_query", get_or_post(language::format_query))
-        .route("/parse_query", get_or_post(language::parse_query))
-        .route("/labels", get_or_post(labels::names))
-        .route("/label/{name}/values", get(labels::values))
-        .route("/series", get_or_post(labels::series))
-        .route("/metadata", get(metadata::metadata))
-        .route("/write", post(write::remote_write))
-        .route("/read", post(read::remote_read))
-        .route("/otlp/v1/metrics", post(otlp::export))
-        .route("/status/buildinfo", get(status::buildinfo))
-        .route("/status/runtimeinfo", get(status::runtimeinfo))
-        .route("/status/flags", get(status::flags))
-        .route("/status/config", get(status::config))
-        .route("/status/tsdb", get(cardinality::tsdb))
-        .route("/status/tsdb/blocks", get(cardinality::blocks))
-        .route("/features", get(status::features))
-        .route("/targets", get(empty::targets))
-        .route("/targets/metadata", get(empty::list))
-        .route("/targets/relabel_steps", get(empty::relabel_steps))
-        .route("/scrape_pools", get(empty::scrape_pools))
-        .route("/rules", get(empty::rules))
-        .route("/alerts", get(empty::alerts))
-        .route("/alertmanagers", get(empty::alertmanagers))
+    Routes::default()
+        .route("/query", Role::Query, get_or_post(query::instant))
+        .route("/query_range", Role::Query, get_or_post(query::range))
+        .route("/query_exemplars", Role::Query, get_or_post(exemplars::query_exemplars))
+        .route("/format_query", Role::Query, get_or_post(language::format_query))
+        .route("/parse_query", Role::Query, get_or_post(language::parse_query))
+        .route("/labels", Role::Query, get_or_post(labels::names))
+        .route("/label/{name}/values", Role::Query, get(labels::values))
+        .route("/series", Role::Query, get_or_post(labels::series))
+        .route("/metadata", Role::Query, get(metadata::metadata))
+        .route("/write", Role::Write, post(write::remote_write))
+        .route("/read", Role::Query, post(read::remote_read))
+        .route("/otlp/v1/metrics", Role::Write, post(otlp::export))
+        .route("/status/buildinfo", Role::Query, get(status::buildinfo))
+        .route("/status/runtimeinfo", Role::Query, get(status::runtimeinfo))
+        .route("/status/flags", Role::Query, get(status::flags))
+        .route("/status/config", Role::Query, get(status::config))
+        .route("/status/tsdb", Role::Query, get(cardinality::tsdb))
+        .route("/status/tsdb/blocks", Role::Query, get(cardinality::blocks))
+        .route("/features", Role::Query, get(status::features))
+        .route("/targets", Role::Query, get(empty::targets))
+        .route("/targets/metadata", Role::Query, get(empty::list))
+        .route("/targets/relabel_steps", Role::Query, get(empty::relabel_steps))
+        .route("/scrape_pools", Role::Query, get(empty::scrape_pools))
+        .route("/rules", Role::Query, get(empty::rules))
+        .route("/alerts", Role::Query, get(empty::alerts))
+        .route("/alertmanagers", Role::Query, get(empty::alertmanagers))
+        .0
         .merge(admin_routes)
 }
 
 /// What is answered from the first moment on.
 fn always() -> Router<Arc<App>> {
-    Router::new()
-        .route("/", get(management::index))
-        .route("/-/healthy", get(management::healthy))
-        .route("/-/ready", get(management::ready))
-        .route("/metrics", get(management::metrics))
-        .route("/version", get(status::version))
-        .route("/api/v1/status/walreplay", get(status::walreplay))
-        .route("/api/v1/notifications", get(empty::list))
-        .route("/api/v1/notifications/live", get(empty::notifications_live))
+    Routes::default()
+        .route("/", Role::Health, get(management::index))
+        .route("/-/healthy", Role::Health, get(management::healthy))
+        .route("/-/ready", Role::Health, get(management::ready))
+        .route("/metrics", Role::Health, get(management::metrics))
+        .route("/version", Role::Health, get(status::version))
+        .route("/api/v1/status/walreplay", Role::Query, get(status::walreplay))
+        .route("/api/v1/notifications", Role::Query, get(empty::list))
+        .route("/api/v1/notifications/live", Role::Query, get(empty::notifications_live))
+        .0
 }
 
 fn lifecycle() -> Router<Arc<App>> {
-    Router::new()
-        .route("/-/reload", post_or_put(management::reload))
-        .route("/-/quit", post_or_put(management::quit))
+    Routes::default()
+        .route("/-/reload", Role::Admin, post_or_put(management::reload))
+        .route("/-/quit", Role::Admin, post_or_put(management::quit))
+        .0
+}
+
+/// Routes, each with the role that it takes.
+#[derive(Default)]
+struct Routes(Router<Arc<App>>);
+
+impl Routes {
+    fn route(self, path: &str, role: Role, handlers: MethodRouter<Arc<App>>) -> Self {
+        Self(self.0.route(path, handlers.route_layer(from_fn_with_state(role, access::check))))
+    }
 }
 
 fn get_or_post<T: 'static>(handler: impl Handler<T, Arc<App>>) -> MethodRouter<Arc<App>> {

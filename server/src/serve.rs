@@ -2,12 +2,13 @@
 //! still recovering; on the way out requests are drained before the engine is closed.
 
 use crate::flags::{FEATURES, Flags, LogFormat};
-use crate::net::{Listener, Stop};
+use crate::net::{HTTP1, Listener, Stop, http1};
 use crate::observe::{log, self_scrape};
 use crate::otlp_flags::OtlpFlags;
-use crate::otlp_grpc::GrpcListener;
+use crate::otlp_grpc;
 use crate::router::{otlp_router, router};
 use crate::state::App;
+use axum::Router;
 use engine::Engine;
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -45,19 +46,19 @@ async fn serve(flags: Flags) -> Result<(), String> {
     let mut addresses = Vec::new();
     let connections = Arc::new(Semaphore::new(app.limits.connections));
     for address in &app.flags.listen_address {
-        let bound = Listener::bind(address, Arc::clone(&connections), app.limits.clone()).await;
-        let listener = bound.map_err(|e| cannot_listen(address, &e))?;
+        let listener = listen(&app, address, &connections).await.map_err(|e| cannot_listen(address, &e))?;
         addresses.push(listener.local_addr().map_err(|e| cannot_listen(address, &e))?.to_string());
-        servers.spawn(listener.serve(router(Arc::clone(&app)), app.stop.clone()));
+        servers.spawn(serve_http(listener, router(Arc::clone(&app))));
     }
     let without = listen_for_otlp(&app, &connections, &mut servers).await?;
+    servers.spawn(follow_web_config(Arc::clone(&app)));
     let opened = open(&app).await;
     if let Ok(true) = opened {
         // Told late: a start that fails says why it fails and nothing else.
         for (address, error) in &without {
             log::warn("OTLP is not received on an address", &[("address", address), ("err", error)]);
         }
-        banner(&app.flags, &addresses);
+        banner(&app, &addresses);
         let interval = app.flags.self_scrape_interval;
         servers.spawn(tell_reports(Arc::clone(&app)));
         if let Some(instance) = addresses.first().filter(|_| !interval.is_zero()) {
@@ -72,6 +73,39 @@ async fn serve(flags: Flags) -> Result<(), String> {
     close(&app).await
 }
 
+async fn listen(app: &App, address: &str, connections: &Arc<Semaphore>) -> io::Result<Listener> {
+    let (tls, limits) = (Arc::clone(&app.access.tls), app.limits.clone());
+    Listener::bind(address, Arc::clone(connections), tls, limits, app.stop.clone()).await
+}
+
+/// Serves a router over HTTP/1.1.
+pub async fn serve_http(listener: Listener, router: Router) {
+    listener.serve(HTTP1, move |stream, around| http1(stream, router.clone(), around)).await;
+}
+
+/// Serves OTLP over gRPC.
+pub async fn serve_grpc(listener: Listener, app: Arc<App>) {
+    let connection = move |stream, around| otlp_grpc::connection(stream, Arc::clone(&app), around);
+    listener.serve(otlp_grpc::HTTP2, connection).await;
+}
+
+/// How often the files of the web configuration are looked at.
+const WEB_CONFIG_EVERY: Duration = Duration::from_secs(1);
+
+async fn follow_web_config(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(WEB_CONFIG_EVERY);
+    loop {
+        tokio::select! {
+            () = app.stop.raised() => return,
+            _ = ticks.tick() => {}
+        }
+        let looked_at = Arc::clone(&app);
+        if tokio::task::spawn_blocking(move || looked_at.access.reload_if_changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// OTLP has addresses of its own. A default one that is taken, by a collector perhaps, is no reason not to
 /// start, and is returned with its error; one that was asked for is.
 async fn listen_for_otlp(
@@ -83,17 +117,15 @@ async fn listen_for_otlp(
     let flags = &app.flags.otlp;
     let address = flags.grpc_listen_address.as_str();
     if !address.is_empty() {
-        match GrpcListener::bind(address, Arc::clone(connections)).await {
-            Ok(listener) => drop(servers.spawn(listener.serve(Arc::clone(app)))),
+        match listen(app, address, connections).await {
+            Ok(listener) => drop(servers.spawn(serve_grpc(listener, Arc::clone(app)))),
             Err(error) => without.push(otlp_is_off(address, OtlpFlags::GRPC, error)?),
         }
     }
     let address = flags.http_listen_address.as_str();
     if !address.is_empty() {
-        match Listener::bind(address, Arc::clone(connections), app.limits.clone()).await {
-            Ok(listener) => {
-                drop(servers.spawn(listener.serve(otlp_router(Arc::clone(app)), app.stop.clone())))
-            }
+        match listen(app, address, connections).await {
+            Ok(listener) => drop(servers.spawn(serve_http(listener, otlp_router(Arc::clone(app))))),
             Err(error) => without.push(otlp_is_off(address, OtlpFlags::HTTP, error)?),
         }
     }
@@ -187,12 +219,16 @@ fn log_panics() {
 }
 
 /// Tells a newcomer what to do next.
-fn banner(flags: &Flags, addresses: &[String]) {
-    let prefix = flags.prefix();
+fn banner(app: &App, addresses: &[String]) {
+    let prefix = app.flags.prefix();
+    let scheme = if app.access.tls.is_on() { "https" } else { "http" };
     let base = match addresses.first() {
         // Nobody can connect to "any address", but to this machine.
         Some(address) => {
-            format!("http://{}{prefix}", address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:"))
+            format!(
+                "{scheme}://{}{prefix}",
+                address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+            )
         }
         None => return,
     };
@@ -204,7 +240,7 @@ fn banner(flags: &Flags, addresses: &[String]) {
          \x20 see it       Grafana, data source Prometheus, URL {base}\n\
          \x20 stop it      Ctrl-C;  all flags: marigram --help\n",
         version = env!("CARGO_PKG_VERSION"),
-        data = flags.path.display(),
+        data = app.flags.path.display(),
     );
     // A closed standard output is no reason not to run.
     let _ = io::stdout().write_all(text.as_bytes());

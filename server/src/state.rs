@@ -3,10 +3,12 @@
 //! Invariants: the storage engine is set once, when it has opened; work that may take long runs on blocking
 //! threads behind a gate, so that queries cannot take the writers' threads nor the other way round.
 
+use crate::access::Access;
 use crate::api::cardinality::Cardinality;
 use crate::error::{ApiError, ErrorType};
 use crate::flags::Flags;
 use crate::net::{Limits, Stop};
+use crate::observe::family::{Families, Family};
 use crate::observe::{Metrics, log};
 use engine::Engine;
 use ingest::remote_write::Receiver;
@@ -23,6 +25,8 @@ use tokio::sync::Semaphore;
 pub struct App {
     /// The configuration.
     pub flags: Flags,
+    /// Who may do what.
+    pub access: Access,
     /// Time limits of the network, for reading bodies.
     pub limits: Limits,
     /// PromQL.
@@ -68,7 +72,7 @@ impl App {
     /// The state before the storage engine is open.
     ///
     /// # Errors
-    /// When `--web.cors.origin` is no regular expression.
+    /// When `--web.cors.origin` is no regular expression, or the web configuration is wrong.
     pub fn new(flags: Flags) -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let limits = Limits {
@@ -84,7 +88,9 @@ impl App {
                     .map_err(|e| format!("--web.cors.origin is no regular expression: {e}"))?,
             ),
         };
+        let access = Access::open(flags.web_config_file.as_deref())?;
         Ok(Self {
+            access,
             query: QueryEngine::new(flags.query_options()),
             metrics: Metrics::default(),
             stop: Stop::default(),
@@ -130,6 +136,15 @@ impl App {
     pub fn take_engine(&self) -> Option<Arc<Engine>> {
         self.closing.store(true, Ordering::Release);
         self.storage.get().map(|storage| Arc::clone(&storage.engine))
+    }
+    /// The metrics as they are now, those of storage only with an engine. Reads files and takes locks: not for
+    /// async workers.
+    #[must_use]
+    pub fn gather(&self, engine: Option<&Engine>) -> Vec<Family> {
+        let families = self.metrics.gather(engine, self.flags.max_concurrency, self.started);
+        let mut families = Families(families);
+        self.access.collect(&mut families);
+        families.0
     }
     /// Runs `work` on a blocking thread behind `gate`. When the caller goes away the token is cancelled, and
     /// the place at the gate is given back when the work has ended.

@@ -29,13 +29,17 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
     } else if changes_something(&method) && is_cross_site(&app, request.headers()) {
         (StatusCode::FORBIDDEN, "cross-site request refused\n").into_response()
     } else {
-        catch_panics(&app, next.run(request)).await
+        catch_panics(&app, for_known_callers(&app, request, next)).await
     };
+    if response.status() == StatusCode::FORBIDDEN {
+        app.access.count_forbidden();
+    }
     let vary = "Accept-Encoding, Origin";
     response.headers_mut().append(header::VARY, HeaderValue::from_static(vary));
     for (name, value) in [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY")] {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    app.access.set_headers(response.headers_mut());
     if let Some(origin) = origin {
         allow_origin(&app, &origin, response.headers_mut());
     }
@@ -49,6 +53,17 @@ pub async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -
         &[("method", &method), ("path", &path), ("code", &response.status().as_u16()), ("seconds", &took)],
     );
     response.map(|inner| Body::new(CountedBody { inner, counted }))
+}
+
+/// Finds out who sends the request, for the routes to decide.
+async fn for_known_callers(app: &App, mut request: Request, next: Next) -> Response {
+    match app.access.caller(request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(unknown) => unknown.into_response(),
+    }
 }
 
 /// The route, as Prometheus labels it: `/api/v1/label/:name/values`.

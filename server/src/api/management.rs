@@ -51,7 +51,7 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
     let format = Format::negotiate(&headers);
     let gather = move || {
         let engine = app.engine().ok();
-        render(&app.metrics.gather(engine.as_deref(), app.flags.max_concurrency, app.started), format)
+        render(&app.gather(engine.as_deref()), format)
     };
     // Reads files of /proc and locks of the engine, so it does not belong on an async worker.
     match tokio::task::spawn_blocking(gather).await {

@@ -8,6 +8,7 @@
 //! It also escapes the quotes and angle brackets of a request line: `curl 'host/api/v1/query?query=up{a="b"}'`
 //! is not a valid URL, but Prometheus answers it and its documentation shows it, while hyper refuses it.
 
+use super::tls::Transport;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -16,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Whether a request is being answered on this connection; told by the service, read by the stream.
@@ -69,9 +69,9 @@ enum Waiting {
     Head,
 }
 
-/// A TCP stream that fails with `TimedOut` when a limit passes.
+/// A stream that fails with `TimedOut` when a limit passes.
 pub(super) struct TimedStream {
-    stream: TcpStream,
+    stream: Transport,
     serving: Serving,
     waiting: Waiting,
     /// The turn in which `waiting` was set.
@@ -88,7 +88,7 @@ pub(super) struct TimedStream {
 }
 
 impl TimedStream {
-    pub(super) fn new(stream: TcpStream, serving: Serving, limits: &super::Limits) -> Self {
+    pub(super) fn new(stream: Transport, serving: Serving, limits: &super::Limits) -> Self {
         Self {
             stream,
             serving,

@@ -33,7 +33,7 @@ pub fn scrape(app: &App, instance: &str) {
     let Ok(engine) = app.engine() else { return };
     let begun = Instant::now();
     let now = log::now();
-    let families = app.metrics.gather(Some(&engine), app.flags.max_concurrency, app.started);
+    let families = app.gather(Some(&engine));
     let mut batch = batch(&families, instance, now);
     let scraped = batch.len() as f64;
     for (name, value) in [

@@ -1,5 +1,6 @@
 //! The HTTP API over real connections: a server on a free port with an engine in a temporary folder.
 
+mod access;
 mod answers;
 mod network;
 mod operations;
@@ -9,5 +10,6 @@ mod queries;
 mod reads;
 mod results;
 mod support;
+mod tls;
 mod work;
 mod writes;

@@ -1,11 +1,11 @@
 //! OTLP over HTTP and gRPC: formats, status codes, and that what was acknowledged is there.
 
-use crate::support::{Reply, Server, opening_server, server};
+use crate::support::{Reply, Server, listen, opening_server, server};
 use axum::body::Body;
 use engine::{MatchOp, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use server::net::Limits;
-use server::otlp_grpc::GrpcListener;
+use server::serve::serve_grpc;
 use std::io::Write as _;
 use std::sync::Arc;
 use storage_format::model::{Samples, TimeRange};
@@ -154,10 +154,9 @@ fn call(server: &Server, path: &str, encoding: Option<&str>, message: &[u8]) -> 
     body.extend((message.len() as u32).to_be_bytes());
     body.extend(message);
     runtime.block_on(async move {
-        let listener =
-            GrpcListener::bind("127.0.0.1:0", Arc::new(Semaphore::new(4))).await.expect("a free port");
+        let listener = listen(&app, Arc::new(Semaphore::new(4)), Limits::default()).await;
         let address = listener.local_addr().expect("an address");
-        let serving = tokio::spawn(listener.serve(Arc::clone(&app)));
+        let serving = tokio::spawn(serve_grpc(listener, Arc::clone(&app)));
         let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
         let (mut client, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))

@@ -4,6 +4,7 @@ use axum::Router;
 use server::flags::Flags;
 use server::net::{Limits, Listener};
 use server::router::router;
+use server::serve::serve_http;
 use server::state::App;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -51,10 +52,16 @@ pub(crate) fn server_of(args: &[&str], limits: Limits, router: fn(Arc<App>) -> R
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let places = Arc::new(Semaphore::new(limits.connections));
-    let listener = runtime.block_on(Listener::bind("127.0.0.1:0", places, limits)).expect("a free port");
+    let listener = runtime.block_on(listen(&app, places, limits));
     let address = listener.local_addr().expect("an address");
-    runtime.spawn(listener.serve(router(Arc::clone(&app)), app.stop.clone()));
+    runtime.spawn(serve_http(listener, router(Arc::clone(&app))));
     Server { address, app, _runtime: runtime, _folder: folder }
+}
+
+/// A free port.
+pub(crate) async fn listen(app: &App, places: Arc<Semaphore>, limits: Limits) -> Listener {
+    let bound = Listener::bind("127.0.0.1:0", places, Arc::clone(&app.access.tls), limits, app.stop.clone());
+    bound.await.expect("a free port")
 }
 
 /// An answer.
@@ -91,15 +98,7 @@ impl Server {
         self.ask("POST", path, &[header], form.as_bytes())
     }
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Reply {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
-        for header in headers {
-            request.push_str(&format!("{header}\r\n"));
-        }
-        if !body.is_empty() {
-            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
-        }
-        request.push_str("\r\n");
-        self.raw(&[request.as_bytes(), body].concat())
+        self.raw(&request(method, path, headers, body))
     }
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the server listens");
@@ -125,7 +124,20 @@ impl Server {
     }
 }
 
-pub(crate) fn read_reply(mut stream: TcpStream) -> Reply {
+/// The bytes of a request after whose answer the server closes.
+pub(crate) fn request(method: &str, path: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    for header in headers {
+        request.push_str(&format!("{header}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    [request.as_bytes(), body].concat()
+}
+
+pub(crate) fn read_reply(mut stream: impl Read) -> Reply {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("an answer with a head");
