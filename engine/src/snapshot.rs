@@ -1,11 +1,13 @@
 //! Point-in-time views: what a query reads.
 //!
 //! Where it sits: `Engine::snapshot` makes them, the query engine selects from them. A selection takes the
-//! head's part first and the list of blocks second, so that a flush in between can only show samples
-//! twice (and they are merged), never lose them. Nothing here holds a lock after `select` returns.
+//! head's part and the list of blocks at the same moment, while no request is half applied: it sees of every
+//! request all samples or none, also when a flush moves them. What a flush has published and not yet dropped
+//! from the head is seen twice, and merged. Several selections see one moment when they were fixed together
+//! ([`Snapshot::at_once`]). Nothing here holds a lock after it returns.
 
 use crate::block::{Block, BlockSeries};
-use crate::head::{Head, HeadSeries, decode_chunk};
+use crate::head::{Head, HeadData, HeadSeries, decode_chunk};
 use crate::{Error, Matcher};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeSet;
@@ -14,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
 
 /// The list of live blocks, swapped as a whole.
-pub(crate) type BlockList = RwLock<Arc<Vec<Arc<Block>>>>;
+pub(crate) type BlockList = RwLock<LiveBlocks>;
 
 /// A consistent view. Holding it holds no lock.
 #[derive(Debug, Clone)]
@@ -25,8 +27,25 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 enum Sources {
     Memory(Arc<Vec<Series>>),
-    Engine { head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp },
+    Engine { head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp, fixed: Arc<Fixed> },
 }
+
+/// Selections made together, as of one moment.
+#[derive(Debug, Default)]
+struct Fixed {
+    selections: Vec<FixedSelection>,
+    blocks: LiveBlocks,
+}
+
+#[derive(Debug)]
+struct FixedSelection {
+    matchers: Vec<Matcher>,
+    range: TimeRange,
+    head: Vec<(Labels, Arc<HeadData>)>,
+}
+
+/// The live blocks of one moment.
+type LiveBlocks = Arc<Vec<Arc<Block>>>;
 
 /// One selected series; its samples are decoded on demand, from any thread.
 #[derive(Debug, Clone)]
@@ -38,7 +57,7 @@ pub struct Series {
 #[derive(Debug, Clone)]
 enum Piece {
     Samples(Arc<Samples>),
-    Head(Arc<crate::head::HeadData>),
+    Head(Arc<HeadData>),
     Block(BlockSeries),
 }
 
@@ -86,7 +105,7 @@ fn append_range(samples: &Samples, range: TimeRange, into: &mut Samples) {
 }
 
 /// Appends the head's part: what came in order before what came late.
-fn read_head(data: &crate::head::HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
+fn read_head(data: &HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
     let corrupt = |source| Error::Corrupt { path: PathBuf::from("head"), source };
     for pass in [false, true] {
         for chunk in data.chunks.iter().filter(|c| c.is_late() == pass && c.overlaps(range)) {
@@ -193,7 +212,29 @@ impl Snapshot {
 
     /// A view over an engine's head and blocks. Samples before `oldest` are beyond the retention.
     pub(crate) fn of_engine(head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp) -> Self {
-        Self { sources: Sources::Engine { head, blocks, oldest } }
+        Self { sources: Sources::Engine { head, blocks, oldest, fixed: Arc::default() } }
+    }
+
+    /// This view with the given selections (matchers, range) fixed at one moment: [`Snapshot::select`] with
+    /// the same matchers and a range inside answers from there. It costs the memory of the selected part of
+    /// the head, compressed.
+    ///
+    /// # Errors
+    /// When a matcher cannot be resolved.
+    pub fn at_once(&self, selections: &[(&[Matcher], TimeRange)]) -> Result<Self, Error> {
+        let Sources::Engine { head, blocks, oldest, .. } = &self.sources else { return Ok(self.clone()) };
+        let kept = |range: TimeRange| TimeRange::new(range.start.max(*oldest), range.end);
+        let selections: Vec<_> = selections.iter().map(|(m, range)| (*m, kept(*range))).collect();
+        let (found, live) = head.select(&selections, || live(blocks))?;
+        let fix = |((matchers, range), found): ((&[Matcher], TimeRange), Vec<HeadSeries>)| FixedSelection {
+            matchers: matchers.to_vec(),
+            range,
+            head: found.into_iter().map(|s| (s.labels, Arc::new(s.data))).collect(),
+        };
+        let selections = selections.into_iter().zip(found).map(fix).collect();
+        let fixed = Arc::new(Fixed { selections, blocks: live });
+        let (head, blocks, oldest) = (Arc::clone(head), Arc::clone(blocks), *oldest);
+        Ok(Self { sources: Sources::Engine { head, blocks, oldest, fixed } })
     }
 
     /// The series that fulfil all `matchers` and may have samples in `range`, in no particular order,
@@ -202,19 +243,26 @@ impl Snapshot {
     /// # Errors
     /// When an index is damaged or cannot be read.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, Error> {
-        let (head, blocks, oldest) = match &self.sources {
+        let (head, blocks, oldest, fixed) = match &self.sources {
             Sources::Memory(series) => {
                 let fits =
                     |s: &&Series| matchers.iter().all(|m| m.matches(s.labels.get(&m.name).unwrap_or("")));
                 return Ok(series.iter().filter(fits).cloned().collect());
             }
-            Sources::Engine { head, blocks, oldest } => (head, blocks, *oldest),
+            Sources::Engine { head, blocks, oldest, fixed } => (head, blocks, *oldest, fixed),
         };
         let range = TimeRange::new(range.start.max(oldest), range.end);
-        let recent = head.select(matchers, range)?;
-        let blocks = overlapping(blocks, range);
+        let (recent, live): (Vec<(Labels, Arc<HeadData>)>, _) = match fixed.find(matchers, range) {
+            Some(known) => (known.head.clone(), Arc::clone(&fixed.blocks)),
+            None => {
+                let (found, live) = head.select(&[(matchers, range)], || live(blocks))?;
+                (found.into_iter().flatten().map(|s| (s.labels, Arc::new(s.data))).collect(), live)
+            }
+        };
+        let blocks = overlapping(&live, range);
+        let head_only = |(labels, data)| Series { labels, pieces: vec![Piece::Head(data)] };
         if blocks.is_empty() {
-            return Ok(recent.into_iter().map(Series::from).collect());
+            return Ok(recent.into_iter().map(head_only).collect());
         }
         let mut found: Vec<Series> = Vec::with_capacity(recent.len());
         let mut places: HashMap<Labels, usize> = HashMap::with_capacity(recent.len());
@@ -223,8 +271,8 @@ impl Snapshot {
                 add(&mut found, &mut places, labels, Piece::Block(series));
             }
         }
-        for HeadSeries { labels, data } in recent {
-            add(&mut found, &mut places, labels, Piece::Head(Arc::new(data)));
+        for (labels, data) in recent {
+            add(&mut found, &mut places, labels, Piece::Head(data));
         }
         Ok(found)
     }
@@ -247,7 +295,7 @@ impl Snapshot {
                 }
                 Sources::Engine { head, blocks, .. } => {
                     head.labels(set, range, &mut found)?;
-                    for block in overlapping(blocks, range) {
+                    for block in overlapping(&live(blocks), range) {
                         found.extend(block.select(set)?.into_iter().map(|(labels, _)| labels));
                     }
                 }
@@ -277,7 +325,7 @@ impl Snapshot {
                 continue;
             };
             head.label_names(set, range, &mut found)?;
-            for block in overlapping(blocks, range) {
+            for block in overlapping(&live(blocks), range) {
                 if set.is_empty() {
                     found.extend(block.label_names()?);
                     continue;
@@ -312,7 +360,7 @@ impl Snapshot {
                 continue;
             };
             head.label_values(name, set, range, &mut found)?;
-            for block in overlapping(blocks, range) {
+            for block in overlapping(&live(blocks), range) {
                 let matched = if set.is_empty() { None } else { Some(block.resolve(set)?) };
                 block.visit_postings(name, &mut |value, series| {
                     let wanted = matched.as_ref().is_none_or(|matched| !series.is_disjoint(matched));
@@ -326,9 +374,16 @@ impl Snapshot {
     }
 }
 
-impl From<HeadSeries> for Series {
-    fn from(HeadSeries { labels, data }: HeadSeries) -> Self {
-        Self { labels, pieces: vec![Piece::Head(Arc::new(data))] }
+impl Fixed {
+    /// The selection with these matchers, if it covers `range`.
+    fn find(&self, matchers: &[Matcher], range: TimeRange) -> Option<&FixedSelection> {
+        let same = |a: &Matcher, b: &Matcher| (a.op, &a.name, &a.value) == (b.op, &b.name, &b.value);
+        self.selections.iter().find(|known| {
+            let covered = known.range.start <= range.start && range.end <= known.range.end;
+            covered
+                && known.matchers.len() == matchers.len()
+                && known.matchers.iter().zip(matchers).all(|(a, b)| same(a, b))
+        })
     }
 }
 
@@ -342,9 +397,12 @@ fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Lab
     }
 }
 
-/// The live blocks with samples in `range`, those flushed first first: of samples with the same timestamp
-/// theirs hold.
-fn overlapping(blocks: &BlockList, range: TimeRange) -> Vec<Arc<Block>> {
-    let live = Arc::clone(&blocks.read().unwrap_or_else(PoisonError::into_inner));
+fn live(blocks: &BlockList) -> LiveBlocks {
+    Arc::clone(&blocks.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The blocks with samples in `range`, those flushed first first: of samples with the same timestamp theirs
+/// hold.
+fn overlapping(live: &LiveBlocks, range: TimeRange) -> Vec<Arc<Block>> {
     live.iter().filter(|block| block.range().overlaps(&range)).cloned().collect()
 }

@@ -5,7 +5,7 @@ use crate::budget::{Budget, Limits, TotalMemory};
 use crate::execute::column::Grid;
 use crate::execute::repeated::Repeated;
 use crate::execute::source::Shared;
-use crate::execute::{Evaluator, evaluate};
+use crate::execute::{Evaluator, evaluate, fixed};
 use crate::gate::Gate;
 use crate::parse::{self, ValueType};
 use crate::plan::{QueryTimes, build};
@@ -121,12 +121,14 @@ impl QueryEngine {
         };
         let budget = Budget::new(limits, Arc::clone(&self.memory), grid.len);
         let shared = Shared { budget: Arc::clone(&budget), annotations: Mutex::default() };
+        let lookback = params.lookback_delta_ms.filter(|l| *l > 0).unwrap_or(self.options.lookback_delta_ms);
+        let snapshot = fixed(snapshot, &plan, grid, lookback)?;
         let evaluator = Evaluator {
             text,
-            snapshot,
+            snapshot: &snapshot,
             shared: &shared,
             features: self.options.features,
-            lookback: params.lookback_delta_ms.filter(|l| *l > 0).unwrap_or(self.options.lookback_delta_ms),
+            lookback,
             repeated: Repeated::of(&plan),
             max_steps: self.options.max_samples,
         };

@@ -30,6 +30,9 @@ pub(crate) struct HeadData {
     pub(crate) rare: Option<Box<Rare>>,
 }
 
+/// Which series, and of what time.
+pub(crate) type Selection<'a> = (&'a [Matcher], TimeRange);
+
 /// Series whose labels are read under one hold of a shard's lock.
 const SLICE: usize = 1024;
 
@@ -46,15 +49,33 @@ impl HeadData {
 }
 
 impl Head {
-    /// The series that fulfil all matchers and have samples in `range`.
+    /// For each selection the series that fulfil its matchers and have samples in its range, all as of one
+    /// moment; and what `at_that_moment` returns, which is called while no request is half applied.
     ///
     /// Writers wait only while chunks are copied: matching and labels come before, and are done again in the
     /// shards where series were made or forgotten in between.
-    pub(crate) fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<HeadSeries>, Error> {
+    pub(crate) fn select<T>(
+        &self,
+        selections: &[Selection<'_>],
+        at_that_moment: impl FnOnce() -> T,
+    ) -> Result<(Vec<Vec<HeadSeries>>, T), Error> {
         let shards = 0..self.shards.len() as u32;
-        let prepared = shards.map(|n| self.prepare(n, matchers)).collect::<Result<Vec<_>, _>>()?;
-        let mut found = Vec::with_capacity(prepared.iter().map(|p| p.series.len()).sum());
+        let prepare = |(matchers, _): &Selection<'_>| {
+            shards.clone().map(|n| self.prepare(n, matchers)).collect::<Result<Vec<_>, _>>()
+        };
+        let prepared = selections.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::with_capacity(selections.len());
+        for (selection, prepared) in selections.iter().zip(prepared) {
+            found.push(self.copy(selection, prepared)?);
+        }
+        Ok((found, at_that_moment()))
+    }
+
+    /// The chunks of one selection; called with the gate held.
+    fn copy(&self, selection: &Selection<'_>, prepared: Vec<Prepared>) -> Result<Vec<HeadSeries>, Error> {
+        let (matchers, range) = *selection;
+        let mut found = Vec::with_capacity(prepared.iter().map(|p| p.series.len()).sum());
         for (number, mut prepared) in prepared.into_iter().enumerate() {
             let shard = self.shard(number as u32);
             if prepared.version != shard.version {

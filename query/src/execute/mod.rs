@@ -13,6 +13,7 @@ pub(crate) mod column;
 mod histogram;
 mod info;
 mod labels;
+mod moment;
 mod range_function;
 pub(crate) mod range_input;
 pub(crate) mod repeated;
@@ -31,6 +32,7 @@ use source::{Input, Materialized, Shared, broadcast, map};
 use std::sync::Arc;
 use storage_format::model::Labels;
 
+pub(crate) use moment::fixed;
 pub(crate) use result::evaluate;
 
 /// One query being evaluated.
@@ -167,8 +169,7 @@ impl<'q> Evaluator<'q> {
         take: Take,
     ) -> Result<Input<'q>, QueryError> {
         let smoothed = selector.extension == Some(crate::functions::extended::Extension::Smoothed);
-        let range = InstantSelect::range(grid, selector.anchor, self.lookback, smoothed);
-        let stored = self.snapshot.select(&selector.matchers, stored::to_select(range))?;
+        let stored = self.stored(selector, moment::instants(selector, grid, self.lookback))?;
         Ok(Box::new(InstantSelect {
             metas: metas_of(&stored),
             stored,
@@ -188,11 +189,7 @@ impl<'q> Evaluator<'q> {
         plan: &'q SubqueryPlan,
         grid: Grid,
     ) -> Result<(Materialized, Grid), QueryError> {
-        let oldest = plan.anchor.reference(grid.start).saturating_sub(plan.range);
-        let newest = plan.anchor.reference(grid.last());
-        // Steps are multiples of the step since the epoch; the range is open to the left.
-        let start = (oldest.div_euclid(plan.step) + 1).saturating_mul(plan.step);
-        let inner = Grid::new(start, newest, plan.step);
+        let inner = subquery_grid(plan, grid);
         self.check_grid(inner)?;
         if plan.input.value_type == ValueType::Scalar {
             let mut column = Column::new(inner.len);
@@ -206,6 +203,15 @@ impl<'q> Evaluator<'q> {
         let input = self.vector(&plan.input, inner)?;
         Ok((self.shared.materialize(&*input)?, inner))
     }
+}
+
+/// The steps of a subquery as seen from `grid`.
+fn subquery_grid(plan: &SubqueryPlan, grid: Grid) -> Grid {
+    let oldest = plan.anchor.reference(grid.start).saturating_sub(plan.range);
+    let newest = plan.anchor.reference(grid.last());
+    // Steps are multiples of the step since the epoch; the range is open to the left.
+    let start = (oldest.div_euclid(plan.step) + 1).saturating_mul(plan.step);
+    Grid::new(start, newest, plan.step)
 }
 
 fn metas_of(stored: &[engine::Series]) -> Vec<SeriesMeta> {

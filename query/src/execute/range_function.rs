@@ -4,8 +4,7 @@ use super::column::{Bits, Column, Grid, SeriesMeta};
 use super::range_input::{RangeInput, RangeSeries, computed};
 use super::select::Anchor;
 use super::source::{Input, Materialized, Scratch, Source};
-use super::stored::to_select;
-use super::{Evaluator, Scalars, defect, metas_of};
+use super::{Evaluator, Scalars, defect, metas_of, moment};
 use crate::annotations::{Notes, invalid_quantile, quoted};
 use crate::functions::extended::Extension;
 use crate::functions::label::absent_labels;
@@ -112,13 +111,8 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn range_input(&self, node: &'q Node, grid: Grid) -> Result<RangeInput, QueryError> {
         match &node.inner().plan {
             Plan::Window(selector, range) => {
-                let margin = match selector.extension {
-                    None => (0, 0),
-                    Some(Extension::Anchored) => (self.lookback, 0),
-                    Some(Extension::Smoothed) => (self.lookback, self.lookback),
-                };
-                let needed = RangeInput::needed(grid, selector.anchor, *range, margin);
-                let stored = self.snapshot.select(&selector.matchers, to_select(needed))?;
+                let margin = moment::margin(selector, self.lookback);
+                let stored = self.stored(selector, moment::windows(selector, grid, *range, self.lookback))?;
                 Ok(RangeInput {
                     metas: metas_of(&stored),
                     series: RangeSeries::Stored(stored),

@@ -50,6 +50,8 @@ fn newest(
 ) -> Result<Vec<(Labels, Newest)>, ApiError> {
     let mut found = BTreeMap::new();
     let mut samples = Samples::default();
+    let selections: Vec<_> = sets.iter().map(|set| (set.as_slice(), range)).collect();
+    let snapshot = snapshot.at_once(&selections)?;
     for set in sets {
         for series in snapshot.select(set, range)? {
             if series.labels().metric_name().is_none() || found.contains_key(series.labels()) {

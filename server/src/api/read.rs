@@ -41,7 +41,8 @@ async fn answer(app: &App, request: Request) -> Result<Vec<u8>, ApiError> {
             let why = "server does not support any of the requested response types; supported: SAMPLES";
             return Err(ApiError::bad_data(why));
         }
-        let snapshot = engine.snapshot();
+        let selections: Vec<_> = request.queries.iter().map(|q| (q.matchers.as_slice(), q.range)).collect();
+        let snapshot = engine.snapshot().at_once(&selections)?;
         let mut response = Vec::new();
         for query in &request.queries {
             push_bytes(&mut response, 1, &result(&snapshot, query, samples_max, cancel)?);
