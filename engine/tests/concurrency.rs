@@ -41,7 +41,7 @@ fn labels(writer: usize, series: usize) -> Labels {
     let (w, s) = (writer.to_string(), series.to_string());
     Labels::from_pairs([
         ("__name__", "m"),
-        ("half", if series % 2 == 0 { "a" } else { "b" }),
+        ("half", if series.is_multiple_of(2) { "a" } else { "b" }),
         ("s", &s),
         ("w", &w),
     ])
@@ -120,7 +120,7 @@ impl Shared {
             self.engine.append(&request(writer, next, count)).expect("memory does not fail");
             next += count;
             self.acknowledged[writer].store(next, SeqCst);
-            if next % 10 == 0 {
+            if next.rem_euclid(10) == 0 {
                 // A retry of what is there already, partly flushed and merged by now.
                 self.engine.append(&request(writer, next / 2, 2)).expect("memory does not fail");
             }
@@ -179,7 +179,7 @@ fn a_reader_sees_whole_requests_whatever_runs_beside() {
                             return;
                         }
                         shared.engine.flush().expect("flushes");
-                        if n % 3 == 0 {
+                        if n % 3 == 1 {
                             shared.engine.compact().expect("compacts");
                         }
                     }
