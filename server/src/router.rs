@@ -4,8 +4,8 @@
 
 use crate::access::{self, Role};
 use crate::api::{
-    admin, around, cardinality, empty, exemplars, federate, labels, language, management, metadata, otlp,
-    query, read, status, write,
+    admin, around, cardinality, empty, exemplars, federate, labels, language, management, metadata, openapi,
+    otlp, query, read, status, write,
 };
 use crate::error::{ApiError, ErrorType};
 use crate::state::App;
@@ -87,6 +87,7 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/status/tsdb", Role::Query, get(cardinality::tsdb))
         .route("/status/tsdb/blocks", Role::Query, get(cardinality::blocks))
         .route("/features", Role::Query, get(status::features))
+        .route("/openapi.yaml", Role::Query, get(openapi::openapi))
         .route("/targets", Role::Query, get(empty::targets))
         .route("/targets/metadata", Role::Query, get(empty::list))
         .route("/targets/relabel_steps", Role::Query, get(empty::relabel_steps))

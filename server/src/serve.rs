@@ -11,6 +11,7 @@ use crate::state::App;
 use axum::Router;
 use engine::Engine;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,6 +59,7 @@ async fn serve(flags: Flags) -> Result<(), String> {
         for (address, error) in &without {
             log::warn("OTLP is not received on an address", &[("address", address), ("err", error)]);
         }
+        warn_when_open(&app, &addresses);
         banner(&app, &addresses);
         let interval = app.flags.self_scrape_interval;
         servers.spawn(tell_reports(Arc::clone(&app)));
@@ -216,6 +218,19 @@ fn log_panics() {
         let place = panic.location().map_or_else(String::new, ToString::to_string);
         log::error("defect: panic", &[("message", &message), ("at", &place)]);
     }));
+}
+
+/// Somebody who opens the server to a network may not know that he opens it to everybody on it.
+fn warn_when_open(app: &App, addresses: &[String]) {
+    let is_local = |address: &&String| address.parse().is_ok_and(|a: SocketAddr| a.ip().is_loopback());
+    let otlp = [&app.flags.otlp.grpc_listen_address, &app.flags.otlp.http_listen_address];
+    let reachable = addresses.iter().chain(otlp).filter(|a| !a.is_empty()).find(|a| !is_local(a));
+    if let Some(address) = reachable.filter(|_| app.access.is_open()) {
+        log::warn(
+            "everybody who reaches this address may read and write; --web.config.file says who may",
+            &[("address", address)],
+        );
+    }
 }
 
 /// Tells a newcomer what to do next.

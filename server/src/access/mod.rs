@@ -113,6 +113,12 @@ impl Access {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether nobody has to say who they are.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.config().is_open()
+    }
+
     /// Reads the file again when it or a file that it names has changed. Connections that are open stay.
     /// Touches the disk: not for async workers.
     pub fn reload_if_changed(&self) {

@@ -10,6 +10,7 @@ pub mod labels;
 pub mod language;
 pub mod management;
 pub mod metadata;
+pub mod openapi;
 pub mod otlp;
 pub mod query;
 pub mod read;

@@ -75,6 +75,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/status/tsdb/blocks", "query"),
     ("GET", "/api/v1/status/walreplay", "query"),
     ("GET", "/api/v1/features", "query"),
+    ("GET", "/api/v1/openapi.yaml", "query"),
     ("GET", "/api/v1/targets", "query"),
     ("GET", "/api/v1/targets/metadata", "query"),
     ("GET", "/api/v1/targets/relabel_steps", "query"),
@@ -134,6 +135,26 @@ fn the_table_of_routes_is_complete() {
         assert!(ROUTES.iter().any(known), "{path} is not in the table");
     }
     assert!(count > 40, "the routes are written another way now: {count}");
+}
+
+/// The description of the API has every route, and no other.
+#[test]
+fn the_description_is_of_these_routes() {
+    let description: serde_json::Value = yaml_serde::from_str(server::api::openapi::TEXT).expect("YAML");
+    let paths = description["paths"].as_object().expect("paths");
+    let plain = |path: &str| path.split('?').next().unwrap_or_default().replace("/job/", "/{name}/");
+    for (method, path, _) in ROUTES {
+        let operation = &paths.get(&plain(path)).unwrap_or_else(|| panic!("{path} is not described"))
+            [method.to_lowercase()];
+        assert!(operation["responses"].is_object(), "{method} {path} is not described");
+    }
+    for path in paths.keys() {
+        assert!(ROUTES.iter().any(|(_, known, _)| plain(known) == *path), "{path} does not exist");
+    }
+    let text = description.to_string();
+    for reference in regex::Regex::new(r##""#(/[^"]+)""##).expect("an expression").captures_iter(&text) {
+        assert!(description.pointer(&reference[1]).is_some(), "{} points nowhere", &reference[1]);
+    }
 }
 
 #[test]

@@ -148,6 +148,17 @@ fn exemplars_are_found_by_any_expression_over_their_series() {
 type GrpcReply = (String, String, Option<String>, Vec<u8>);
 
 fn call(server: &Server, path: &str, encoding: Option<&str>, message: &[u8]) -> GrpcReply {
+    call_as(server, None, path, encoding, message)
+}
+
+/// The same with an `authorization`.
+fn call_as(
+    server: &Server,
+    authorization: Option<&str>,
+    path: &str,
+    encoding: Option<&str>,
+    message: &[u8],
+) -> GrpcReply {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let app = Arc::clone(&server.app);
     let mut body = vec![u8::from(encoding.is_some())];
@@ -168,6 +179,9 @@ fn call(server: &Server, path: &str, encoding: Option<&str>, message: &[u8]) -> 
             .header("te", "trailers");
         if let Some(encoding) = encoding {
             request = request.header("grpc-encoding", encoding);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
         }
         let answer =
             client.send_request(request.body(Body::from(body)).expect("a request")).await.expect("an answer");
@@ -203,6 +217,24 @@ fn grpc_stores_and_answers() {
         assert_eq!((status.as_str(), message.as_str(), body), ("0", "", vec![0; 5]), "{encoding:?}");
         assert_eq!(stored(&server), 7.0);
     }
+}
+
+#[test]
+fn grpc_asks_who_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("web.yml");
+    // SHA-256 of "password" and of "secret".
+    let text = "bearer_tokens:\n\
+        - {name: a, token_sha256: 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8, roles: [write]}\n\
+        - {name: b, token_sha256: 2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b, roles: [query]}\n";
+    std::fs::write(&file, text).expect("a file");
+    let server = server(&[&format!("--web.config.file={}", file.display())]);
+    let status = |authorization| call_as(&server, authorization, EXPORT, None, &protobuf()).0;
+    assert_eq!(status(None), "16");
+    assert_eq!(status(Some("Bearer wrong")), "16");
+    assert_eq!(status(Some("Bearer secret")), "7");
+    assert_eq!(status(Some("Bearer password")), "0");
+    assert_eq!(stored(&server), 7.0);
 }
 
 #[test]

@@ -68,8 +68,9 @@ fn limits_and_statistics_and_notes_are_passed_on() {
     assert!(noted.json("/data/stats/samples/totalQueryableSamples").as_u64().is_some_and(|n| n > 0));
     let infos = noted.json("/infos/0");
     assert!(infos.as_str().is_some_and(|i| i.contains("metric might not be a counter")), "{infos}");
+    // Sorted here, because the order of an instant vector is open.
     assert_eq!(
-        server.get("/api/v1/query?query=m&time=60&lookback_delta=1ms").json("/data/result"),
+        server.get("/api/v1/query?query=sort_desc(m)&time=60&lookback_delta=1ms").json("/data/result"),
         serde_json::json!([
             {"metric": {"__name__": "m", "x": "a"}, "value": [60, "6"]},
             {"metric": {"__name__": "m", "x": "b"}, "value": [60, "3"]},
