@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::block::{Block, block_path};
-use crate::head::Head;
+use crate::head::{Head, Replay};
 use crate::metadata::MetadataStore;
 use crate::store::Store;
 use crate::wal::replay::Log;
@@ -61,7 +61,12 @@ fn load_checkpoint(
     let frames = checkpoint::frames(&bytes, &mut damaged).map_err(corrupt(path.clone()))?;
     let failed: Vec<FormatError> = frames
         .par_iter()
-        .filter_map(|(compressed, length)| load_frame(compressed, *length, head, metadata).err())
+        .filter_map(|(compressed, length)| {
+            let loaded = load_frame(compressed, *length, head, metadata);
+            let start = compressed.as_ptr() as usize - bytes.as_ptr() as usize;
+            bytes.release(start..start + compressed.len());
+            loaded.err()
+        })
         .collect();
     damage.extend(damaged.iter().chain(&failed).map(|e| format!("{}: {e}", path.display())));
     Ok(())
@@ -75,15 +80,43 @@ fn load_frame(
 ) -> Result<(), FormatError> {
     let payload = checkpoint::unpack(compressed, length)?;
     match payload.split_first() {
-        Some((&checkpoint::SERIES, entries)) => {
-            checkpoint::visit_series(entries, &mut |entry| head.restore(&entry))
-        }
+        Some((&checkpoint::SERIES, groups)) => head.restore(groups),
         Some((&checkpoint::METADATA, entries)) => {
             metadata.restore(record::read_metadata(entries)?);
             Ok(())
         }
         _ => Err(FormatError::malformed("head checkpoint", 0)),
     }
+}
+
+/// Applies the log from a position on.
+fn replay(
+    store: &Store,
+    from: u64,
+    head: &Head,
+    metadata: &MetadataStore,
+    damage: &mut Vec<String>,
+) -> Result<Log, Error> {
+    let replay = Replay::new(head);
+    let mut found = Vec::new();
+    let mut visit = |run: &[(u8, &[u8])]| {
+        let mut batches = Vec::with_capacity(run.len());
+        for (record_type, payload) in run {
+            match *record_type {
+                record::BATCH => batches.push(*payload),
+                record::METADATA => match record::read_metadata(payload) {
+                    Ok(entries) => metadata.restore(entries),
+                    Err(e) => found.push(e.to_string()),
+                },
+                unknown => found.push(format!("record of unknown type {unknown}")),
+            }
+        }
+        found.extend(replay.apply(&batches).iter().map(FormatError::to_string));
+    };
+    let mut log = Log::read(&*store.fs, &store.wal_dir(), from, &mut visit)?;
+    damage.append(&mut log.damage);
+    damage.extend(found.iter().map(|e| format!("write-ahead log: {e}")));
+    Ok(log)
 }
 
 /// Puts the engine's state back as the directory holds it.
@@ -99,22 +132,8 @@ pub(crate) fn recover(
     if catalog.checkpoint != 0 {
         load_checkpoint(store, catalog.checkpoint, head, metadata, &mut damage)?;
     }
-    let log = Log::read(&*store.fs, &store.wal_dir(), catalog.log_position)?;
-    damage.extend(log.damage.iter().cloned());
-    let mut batches = Vec::new();
-    for (record_type, payload) in log.records() {
-        match record_type {
-            record::BATCH => batches.push(payload),
-            record::METADATA => match record::read_metadata(payload) {
-                Ok(entries) => metadata.restore(entries),
-                Err(e) => damage.push(format!("write-ahead log: {e}")),
-            },
-            unknown => damage.push(format!("write-ahead log: record of unknown type {unknown}")),
-        }
-    }
-    damage.extend(head.replay(&batches).iter().map(|e| format!("write-ahead log: {e}")));
+    let log = replay(store, catalog.log_position, head, metadata, &mut damage)?;
     let next = log.end.max(catalog.log_position);
     head.recount_oldest();
-    let from_log = log.records().next().is_some();
-    Ok(Recovered { catalog, blocks, next, from_log, damage })
+    Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, damage })
 }

@@ -3,9 +3,10 @@
 //! Bytes: magic and version (8) · frames · end frame. A frame (little-endian): length of the compressed
 //! payload u32 · length of the payload u32 · CRC-32C of the compressed payload u32 · the same of the 12
 //! bytes before u32 · zstd payload. The end frame has both lengths 0. A payload begins with its kind:
-//! 1 series entries until its end, 2 one metadata record (`wal::record`).
+//! 1 groups of series until its end, 2 one metadata record (`wal::record`).
 //!
-//! A series entry: id varint · length varint, key (`model::labels::put_key`) · newest timestamp zigzag varint · newest value u64 · predicted delta zigzag varint · scale u8 · flags u8
+//! A group: label table (`label_table`) · number of series varint, then each as
+//! an entry: id varint · label set · newest timestamp zigzag varint · newest value u64 · predicted delta zigzag varint · scale u8 · flags u8
 //! (1: the newest sample is a histogram, 2: a start timestamp follows) · [start zigzag varint] · open
 //! chunk: count varint, length varint, bytes · number of chunks varint, each: kind u8, count varint, first
 //! timestamp zigzag varint, last less first varint, length varint, bytes (kinds 0 and 2 are head chunks,
@@ -13,11 +14,12 @@
 
 use crate::bytes::{Cursor, put_varint, put_varint_signed};
 use crate::error::{FormatError, FormatErrorKind};
+use crate::label_table::{LabelTable, LabelTableBuilder};
 use crate::model::Timestamp;
 
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 8] = *b"MARIHDC\x01";
-/// Payload kind of series entries.
+/// Payload kind of groups of series.
 pub const SERIES: u8 = 1;
 /// Payload kind of a metadata record.
 pub const METADATA: u8 = 2;
@@ -27,13 +29,11 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 const WHAT: &str = "head checkpoint";
 const HEADER: usize = 16;
 
-/// One series of a checkpoint.
+/// One series of a checkpoint, without its labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesEntry<'a> {
     /// Its number in the log.
     pub id: u64,
-    /// Its labels, as `model::labels::put_key` writes them.
-    pub key: &'a [u8],
     /// Newest in-order timestamp.
     pub timestamp: Timestamp,
     /// Bits of the newest value.
@@ -69,10 +69,43 @@ pub struct ChunkEntry<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Appends a series entry to a payload.
-pub fn put_series(entry: &SeriesEntry<'_>, out: &mut Vec<u8>) {
-    put_varint(out, entry.id);
-    put_bytes(out, entry.key);
+/// Collects a group of series. Reuse it: `finish` keeps the allocations.
+#[derive(Debug, Default)]
+pub struct SeriesGroup {
+    table: LabelTableBuilder,
+    entries: Vec<u8>,
+    count: u64,
+}
+
+impl SeriesGroup {
+    /// Adds a series; `pairs` and `text` as in [`LabelTableBuilder::put_set`].
+    pub fn put<'t>(
+        &mut self,
+        entry: &SeriesEntry<'_>,
+        pairs: &[u32],
+        text: impl Fn(u32) -> (&'t str, &'t str),
+    ) {
+        self.count += 1;
+        put_varint(&mut self.entries, entry.id);
+        self.table.put_set(pairs, text, &mut self.entries);
+        put_entry(entry, &mut self.entries);
+    }
+
+    /// Appends the group to a payload, unless it is empty, and empties it.
+    pub fn finish(&mut self, payload: &mut Vec<u8>) {
+        if self.count > 0 {
+            self.table.finish(payload);
+            put_varint(payload, self.count);
+            payload.extend_from_slice(&self.entries);
+        }
+        self.table.clear();
+        self.entries.clear();
+        self.count = 0;
+    }
+}
+
+/// Appends a series entry behind its id and labels.
+fn put_entry(entry: &SeriesEntry<'_>, out: &mut Vec<u8>) {
     put_varint_signed(out, entry.timestamp);
     out.extend_from_slice(&entry.value.to_le_bytes());
     put_varint_signed(out, i64::from(entry.delta));
@@ -107,47 +140,80 @@ fn take_u32(cursor: &mut Cursor<'_>) -> Result<u32, FormatError> {
     u32::try_from(cursor.varint()?).map_err(|_| cursor.malformed())
 }
 
-/// Visits the entries of a payload (behind its kind byte).
-///
-/// # Errors
-/// When the bytes are no entries, and what `visit` fails with; what stands before was visited.
-pub fn visit_series<'a>(
-    payload: &'a [u8],
-    visit: &mut dyn FnMut(SeriesEntry<'a>) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
-    let mut cursor = Cursor::new("head checkpoint series", payload);
-    while !cursor.is_empty() {
-        let (id, key) = (cursor.varint()?, take_bytes(&mut cursor)?);
+/// Reads the groups of a payload.
+#[derive(Debug)]
+pub struct SeriesReader<'a> {
+    cursor: Cursor<'a>,
+    table: LabelTable<'a>,
+    /// Series of the group not read yet.
+    left: u64,
+}
+
+impl<'a> SeriesReader<'a> {
+    /// At the first group of a payload (behind its kind byte).
+    #[must_use]
+    pub fn new(payload: &'a [u8]) -> Self {
+        let cursor = Cursor::new("head checkpoint series", payload);
+        Self { cursor, table: LabelTable::default(), left: 0 }
+    }
+
+    /// Goes to the next group, once all series of the last one were read; false at the end.
+    ///
+    /// # Errors
+    /// When the bytes are no group.
+    pub fn next_group(&mut self) -> Result<bool, FormatError> {
+        if self.cursor.is_empty() {
+            return Ok(false);
+        }
+        self.table = LabelTable::read(&mut self.cursor)?;
+        self.left = self.cursor.varint()?;
+        Ok(true)
+    }
+
+    /// The group's label table.
+    #[must_use]
+    pub fn table(&self) -> &LabelTable<'a> {
+        &self.table
+    }
+
+    /// The next series of the group, none at its end; its labels' numbers in the table are appended to
+    /// `set`.
+    ///
+    /// # Errors
+    /// When the bytes are no entry.
+    pub fn next_series(&mut self, set: &mut Vec<u32>) -> Result<Option<SeriesEntry<'a>>, FormatError> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        let cursor = &mut self.cursor;
+        let id = cursor.varint()?;
+        self.table.read_set(cursor, set)?;
         let timestamp = cursor.varint_signed()?;
         let value = cursor.u64()?;
         let delta = i32::try_from(cursor.varint_signed()?).map_err(|_| cursor.malformed())?;
         let (scale, flags) = (cursor.u8()?, cursor.u8()?);
         let start = if flags & 2 == 0 { 0 } else { cursor.varint_signed()? };
-        let (open_count, open) = (take_u32(&mut cursor)?, take_bytes(&mut cursor)?);
+        let (open_count, open) = (take_u32(cursor)?, take_bytes(cursor)?);
         let mut chunks = Vec::new();
         for _ in 0..cursor.varint()? {
             let kind = cursor.u8()?;
-            let count = take_u32(&mut cursor)?;
+            let count = take_u32(cursor)?;
             let min = cursor.varint_signed()?;
             let max = min.wrapping_add(cursor.varint()? as i64);
-            chunks.push(ChunkEntry { kind, count, min, max, bytes: take_bytes(&mut cursor)? });
+            chunks.push(ChunkEntry { kind, count, min, max, bytes: take_bytes(cursor)? });
         }
-        let newest_is_histogram = flags & 1 != 0;
-        visit(SeriesEntry {
+        Ok(Some(SeriesEntry {
             id,
-            key,
             timestamp,
             value,
             delta,
             scale,
-            newest_is_histogram,
+            newest_is_histogram: flags & 1 != 0,
             start,
             open_count,
             open,
             chunks,
-        })?;
+        }))
     }
-    Ok(())
 }
 
 /// Appends a frame around a payload; an empty payload makes the end frame.
@@ -219,7 +285,6 @@ mod tests {
     fn entries_survive_and_damage_is_seen() {
         let entry = SeriesEntry {
             id: 1 << 40,
-            key: b"key",
             timestamp: -5,
             value: 3,
             delta: -7,
@@ -231,8 +296,13 @@ mod tests {
             chunks: vec![ChunkEntry { kind: 2, count: 9, min: -100, max: 900, bytes: b"chunk" }],
         };
         let mut payload = vec![SERIES];
-        put_series(&entry, &mut payload);
-        put_series(&SeriesEntry { start: 0, chunks: Vec::new(), ..entry.clone() }, &mut payload);
+        let text = |pair| if pair == 9 { ("a", "x") } else { ("b", "y") };
+        let mut group = SeriesGroup::default();
+        group.put(&entry, &[9, 3], text);
+        group.put(&SeriesEntry { start: 0, chunks: Vec::new(), ..entry.clone() }, &[3], text);
+        group.finish(&mut payload);
+        group.put(&entry, &[3], text);
+        group.finish(&mut payload);
         let mut file = MAGIC.to_vec();
         put_frame(&payload, &mut file);
         put_frame(&[METADATA, 0], &mut file);
@@ -241,14 +311,17 @@ mod tests {
         let found = frames(&file, &mut damage).expect("own bytes");
         assert_eq!((found.len(), damage.len()), (2, 0));
         let unpacked = unpack(found[0].0, found[0].1).expect("own bytes");
-        let mut seen = Vec::new();
-        visit_series(&unpacked[1..], &mut |e| {
-            seen.push(e);
-            Ok(())
-        })
-        .expect("own bytes");
-        assert_eq!(seen[0], entry);
-        assert_eq!(seen.len(), 2);
+        let (mut reader, mut seen) = (SeriesReader::new(&unpacked[1..]), Vec::new());
+        while reader.next_group().expect("own bytes") {
+            let mut set = Vec::new();
+            while let Some(found) = reader.next_series(&mut set).expect("own bytes") {
+                seen.push((found, reader.table().labels(&set).to_string()));
+                set.clear();
+            }
+        }
+        assert_eq!(seen[0], (entry, r#"{a="x", b="y"}"#.to_owned()));
+        assert_eq!(seen[1].1, r#"{b="y"}"#);
+        assert_eq!((seen.len(), &seen[2].1), (3, &seen[1].1));
         for bit in 0..file.len() * 8 {
             let mut bad = file.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod chunk;
 pub mod error;
 pub mod head_chunk;
+pub mod label_table;
 pub mod model;
 pub mod wal;
 

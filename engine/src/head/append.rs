@@ -10,7 +10,6 @@ use std::cell::RefCell;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::chunk::histogram as histogram_chunk;
-use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Timestamp};
 use storage_format::wal::record;
 
@@ -152,7 +151,7 @@ impl Head {
                         continue;
                     }
                     How::Labels(canonical, labels) => {
-                        let slot = self.get_or_create(&mut shard, *canonical, labels, &mut scratch.key);
+                        let slot = self.get_or_create(&mut shard, *canonical, labels);
                         let Some(slot) = slot else {
                             request.reject_series(target.entry, labels);
                             continue;
@@ -217,13 +216,7 @@ impl Head {
         }
     }
 
-    fn get_or_create(
-        &self,
-        shard: &mut Shard,
-        canonical: u128,
-        labels: &Labels,
-        key: &mut Vec<u8>,
-    ) -> Option<u32> {
+    fn get_or_create(&self, shard: &mut Shard, canonical: u128, labels: &Labels) -> Option<u32> {
         if let Some(slot) = shard.find(canonical, u32::MAX) {
             return Some(slot);
         }
@@ -232,9 +225,8 @@ impl Head {
         }
         let id = self.next_id.fetch_add(1, Relaxed);
         let slot = shard.create(canonical, id, labels);
-        key.clear();
-        put_key(labels, key);
-        shard.record.define(id, key);
+        let Shard { record, index, .. } = shard;
+        record.define(id, index.slot_pairs(slot), |pair| index.pair_text(pair));
         self.series.fetch_add(1, Relaxed);
         Some(slot)
     }

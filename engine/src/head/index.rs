@@ -9,6 +9,7 @@ use crate::select::postings::LabelIndex;
 use hashbrown::{HashMap, HashTable};
 use roaring::RoaringBitmap;
 use std::borrow::Cow;
+use storage_format::label_table::LabelTable;
 use storage_format::model::Labels;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -36,6 +37,22 @@ impl Postings {
             }
         }
     }
+    /// Adds ascending slots that are not there yet.
+    fn append(&mut self, more: &[u32]) {
+        match self {
+            Self::Few { slots, len } if usize::from(*len) + more.len() <= slots.len() => {
+                slots[usize::from(*len)..usize::from(*len) + more.len()].copy_from_slice(more);
+                *len += more.len() as u8;
+            }
+            Self::Few { slots, len } => {
+                let mut many: RoaringBitmap = slots[..usize::from(*len)].iter().copied().collect();
+                append(&mut many, more);
+                *self = Self::Many(Box::new(many));
+            }
+            Self::Many(many) => append(many, more),
+        }
+    }
+
     /// Returns whether the postings are empty now.
     fn remove(&mut self, slot: u32) -> bool {
         match self {
@@ -50,6 +67,68 @@ impl Postings {
                 many.remove(slot);
                 many.is_empty()
             }
+        }
+    }
+}
+
+/// Adds ascending slots, which mostly are greater than those that are there.
+fn append(many: &mut RoaringBitmap, more: &[u32]) {
+    if many.append(more.iter().copied()).is_err() {
+        many.extend(more);
+    }
+}
+
+/// Series on their way into the index, from one label table: each pair of the table is looked up once, and
+/// its series are added together.
+#[derive(Debug, Default)]
+pub(crate) struct NewSeries {
+    /// Number in the table to number in the index, or [`UNKNOWN`].
+    pairs: Vec<u32>,
+    /// Number in the table, slot.
+    members: Vec<(u32, u32)>,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+impl NewSeries {
+    /// Adds a series, its labels given by their numbers in the table. All series up to
+    /// [`HeadIndex::insert_all`] must be of the same table, and slots must ascend.
+    pub(crate) fn add(&mut self, slot: u32, table: &LabelTable<'_>, set: &[u32], index: &mut HeadIndex) {
+        self.pairs.resize(table.len(), UNKNOWN);
+        let offset = index.take_run(slot, set.len() as u32) as usize;
+        for (i, number) in set.iter().enumerate() {
+            let pair = &mut self.pairs[*number as usize];
+            if *pair == UNKNOWN {
+                let (name, value) = table.pair(*number);
+                *pair = index.pair_number(name, value);
+            }
+            index.pool[offset + i] = *pair;
+            self.members.push((*number, slot));
+        }
+    }
+
+    /// Visits each pair with its slots, and empties the list.
+    fn by_pair(&mut self, mut visit: impl FnMut(u32, &[u32])) {
+        let mut ends = vec![0u32; self.pairs.len()];
+        self.members.iter().for_each(|(number, _)| ends[*number as usize] += 1);
+        let mut end = 0;
+        for place in &mut ends {
+            end += *place;
+            *place = end - *place;
+        }
+        // Places move from the start of a pair's slots to their end while they are filled in.
+        let mut slots = vec![0u32; self.members.len()];
+        for (number, slot) in self.members.drain(..) {
+            let place = &mut ends[number as usize];
+            slots[*place as usize] = slot;
+            *place += 1;
+        }
+        let mut start = 0;
+        for (pair, end) in self.pairs.drain(..).zip(ends) {
+            if start < end {
+                visit(pair, &slots[start as usize..end as usize]);
+            }
+            start = end;
         }
     }
 }
@@ -96,17 +175,16 @@ impl HeadIndex {
         self.pair_table.find(pair_hash(name, value), same).copied()
     }
 
-    /// The pair's number; makes it when it is new. `slot` is added to its postings.
-    fn add_to_pair(&mut self, name: &str, value: &str, slot: u32) -> u32 {
+    /// The pair's number; makes it when it is new, and then some series must be added to it.
+    fn pair_number(&mut self, name: &str, value: &str) -> u32 {
         if let (Some(n), Some(v)) = (self.symbols.find(name), self.symbols.find(value))
             && let Some(pair) = self.find_pair(n, v)
         {
-            self.pairs[pair as usize].postings.insert(slot);
             return pair;
         }
         let (name, value) = (self.symbols.acquire(name), self.symbols.acquire(value));
         let list = self.names.entry(name).or_default();
-        let postings = Postings::Few { slots: [slot, 0, 0], len: 1 };
+        let postings = Postings::Few { slots: [0; 3], len: 0 };
         let new = Pair { name, value, place: list.len() as u32, postings };
         let pair = match self.free_pairs.pop() {
             Some(pair) => {
@@ -147,7 +225,21 @@ impl HeadIndex {
 
     /// Adds a series.
     pub(crate) fn insert(&mut self, slot: u32, labels: &Labels) {
-        let len = labels.len() as u32;
+        let offset = self.take_run(slot, labels.len() as u32);
+        for (i, (name, value)) in labels.iter().enumerate() {
+            let pair = self.pair_number(name, value);
+            self.pairs[pair as usize].postings.insert(slot);
+            self.pool[offset as usize + i] = pair;
+        }
+    }
+
+    /// Adds series whose pairs were looked up already, and empties their list.
+    pub(crate) fn insert_all(&mut self, fresh: &mut NewSeries) {
+        fresh.by_pair(|pair, slots| self.pairs[pair as usize].postings.append(slots));
+    }
+
+    /// Room in the pool for the pairs of a new series.
+    fn take_run(&mut self, slot: u32, len: u32) -> u32 {
         let offset = match self.free_runs.get_mut(&len).and_then(Vec::pop) {
             Some(offset) => offset,
             None => {
@@ -156,14 +248,12 @@ impl HeadIndex {
                 offset
             }
         };
-        for (i, (name, value)) in labels.iter().enumerate() {
-            self.pool[offset as usize + i] = self.add_to_pair(name, value, slot);
-        }
         if self.lists.len() <= slot as usize {
             self.lists.resize(slot as usize + 1, PairList::default());
         }
         self.lists[slot as usize] = PairList { offset, len };
         self.live.insert(slot);
+        offset
     }
 
     /// Removes a series.
@@ -179,17 +269,21 @@ impl HeadIndex {
         self.live.remove(slot);
     }
 
-    fn slot_pairs(&self, slot: u32) -> &[u32] {
+    /// The pairs of a series, in label name order. Their numbers hold as long as the shard's lock.
+    pub(crate) fn slot_pairs(&self, slot: u32) -> &[u32] {
         let PairList { offset, len } = self.lists[slot as usize];
         &self.pool[offset as usize..(offset + len) as usize]
     }
 
+    /// Name and value of a pair.
+    pub(crate) fn pair_text(&self, pair: u32) -> (&str, &str) {
+        let Pair { name, value, .. } = &self.pairs[pair as usize];
+        (self.symbols.get(*name), self.symbols.get(*value))
+    }
+
     /// The labels of a series.
     pub(crate) fn labels(&self, slot: u32) -> Labels {
-        Labels::from_sorted(self.slot_pairs(slot).iter().map(|pair| {
-            let Pair { name, value, .. } = &self.pairs[*pair as usize];
-            (self.symbols.get(*name), self.symbols.get(*value))
-        }))
+        Labels::from_sorted(self.slot_pairs(slot).iter().map(|pair| self.pair_text(*pair)))
     }
 
     /// The value of a series' label.

@@ -9,8 +9,10 @@
 
 mod append;
 mod flush;
+mod ids;
 mod index;
 mod read;
+mod replay;
 mod restore;
 mod series;
 mod shard;
@@ -19,6 +21,7 @@ mod symbols;
 
 pub(crate) use flush::FlushedSeries;
 pub(crate) use read::{HeadData, HeadSeries};
+pub(crate) use replay::Replay;
 pub(crate) use series::ChunkKind;
 pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 

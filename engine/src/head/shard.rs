@@ -95,6 +95,13 @@ impl Shard {
 
     /// Makes a series; its key must be new here.
     pub(super) fn create(&mut self, key: u128, id: u64, labels: &Labels) -> u32 {
+        let slot = self.create_unindexed(key, id);
+        self.index.insert(slot, labels);
+        slot
+    }
+
+    /// Makes a series whose labels the caller adds to the index before it lets the lock go.
+    pub(super) fn create_unindexed(&mut self, key: u128, id: u64) -> u32 {
         let state = SeriesState {
             encoder: EncoderState { timestamp: i64::MIN, value: 0, delta: 0, scale: 0 },
             id,
@@ -121,7 +128,6 @@ impl Shard {
         };
         let keys = &self.keys;
         self.table.insert_unique(key as u64, slot, |slot| keys[*slot as usize] as u64);
-        self.index.insert(slot, labels);
         self.version += 1;
         slot
     }

@@ -7,9 +7,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 /// Maps a whole sealed file.
 pub(super) fn map(file: &File) -> io::Result<memmap2::Mmap> {
     // SAFETY: the caller maps sealed files only: complete, synced, never written or truncated again.
     unsafe { memmap2::Mmap::map(file) }
+}
+
+/// Lets the resident pages of a range go; they are read again when they are looked at again.
+pub(super) fn release(map: &memmap2::Mmap, range: Range<usize>) -> io::Result<()> {
+    // SAFETY: the map is a file's and read-only, so its pages hold nothing that the file does not.
+    unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) }
 }

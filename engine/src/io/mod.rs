@@ -13,7 +13,7 @@ pub use disk::{Disk, SystemClock};
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,6 +58,19 @@ pub enum Mapping {
     Mapped(Arc<memmap2::Mmap>),
     /// Held in memory (empty files, simulated disks).
     Owned(Arc<[u8]>),
+}
+
+impl Mapping {
+    /// Says that the bytes of a range will hardly be looked at again, so that they need not stay in memory.
+    pub fn release(&self, range: Range<usize>) {
+        let end = range.end.min(self.len());
+        if let Self::Mapped(map) = self
+            && range.start < end
+        {
+            // Without it they stay until the map goes, which harms nobody.
+            let _ = mmap::release(map, range.start..end);
+        }
+    }
 }
 
 impl Deref for Mapping {

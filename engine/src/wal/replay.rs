@@ -5,26 +5,35 @@
 use super::segment_base;
 use crate::Error;
 use crate::io::{FileSystem, Mapping};
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use storage_format::wal::frame::{Found, Frames};
+use std::path::Path;
+use storage_format::wal::frame::{Found, Frames, SEGMENT_HEADER_BYTES};
 
-/// The log as it stands on disk.
+/// Records are handed on when they have this many bytes together; the segment's pages behind them are let
+/// go then, so that a long log needs no more memory than a short one.
+const RUN_BYTES: usize = 8 << 20;
+
+/// What was found while the log was read.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// Segments in the order of their positions.
-    segments: Vec<(PathBuf, u64, Mapping)>,
-    /// Good records from the position asked for: segment, record type, payload's place in the segment.
-    records: Vec<(usize, u8, Range<usize>)>,
     /// Position behind the last good record (0 when there is none).
     pub(crate) end: u64,
+    /// Good records from the position asked for.
+    pub(crate) records: u64,
     /// Damaged places found, a sentence each.
     pub(crate) damage: Vec<String>,
 }
 
+/// Takes a run of records: type and payload of each.
+pub(crate) type VisitRun<'a> = dyn FnMut(&[(u8, &[u8])]) + 'a;
+
 impl Log {
-    /// Reads all segments in `dir` and collects the records at and after position `from`.
-    pub(crate) fn read(fs: &dyn FileSystem, dir: &Path, from: u64) -> Result<Self, Error> {
+    /// Reads all segments in `dir` and hands on the good records at and after position `from`, in log order.
+    pub(crate) fn read(
+        fs: &dyn FileSystem,
+        dir: &Path,
+        from: u64,
+        visit: &mut VisitRun<'_>,
+    ) -> Result<Self, Error> {
         let io = |path: &Path, operation, source| Error::Io { path: path.to_owned(), operation, source };
         let mut log = Self::default();
         let mut files: Vec<_> = fs
@@ -39,51 +48,56 @@ impl Log {
                 continue;
             }
             let map = fs.map(path).map_err(|e| io(path, "read", e))?;
-            log.walk(path, *base, map, from);
+            log.walk(path, *base, &map, from, visit);
         }
         Ok(log)
     }
 
-    fn walk(&mut self, path: &Path, base: u64, map: Mapping, from: u64) {
-        let index = self.segments.len();
+    fn walk(&mut self, path: &Path, base: u64, map: &Mapping, from: u64, visit: &mut VisitRun<'_>) {
         let name = path.display();
-        match Frames::new(&map) {
+        let frames = match Frames::new(map) {
             // A segment is created before its header is written: a crash between leaves it short.
-            Err(e) if map.len() >= 32 => self.damage.push(format!("{name}: {e}")),
-            Err(_) => {}
+            Err(e) if map.len() >= SEGMENT_HEADER_BYTES => {
+                self.damage.push(format!("{name}: {e}"));
+                return;
+            }
+            Err(_) => return,
             Ok(frames) if frames.base() != base => {
                 self.damage.push(format!("{name}: its header says position {:x}", frames.base()));
+                return;
             }
-            Ok(frames) => {
-                for found in frames {
-                    match found {
-                        Found::Record { position, record_type, payload } => {
-                            let start = payload.as_ptr() as usize - map.as_ptr() as usize;
-                            let range = start..start + payload.len();
-                            self.end = self.end.max(base + range.end as u64 - 32);
-                            if position >= from {
-                                self.records.push((index, record_type, range));
-                            }
-                        }
-                        Found::Damaged { position } => {
-                            self.damage
-                                .push(format!("{name}: the record at position {position:x} is damaged"));
-                        }
-                        Found::Garbage { length, followed: true } => {
-                            self.damage
-                                .push(format!("{name}: {length} bytes between two records are damaged"));
-                        }
-                        Found::Garbage { followed: false, .. } => {}
+            Ok(frames) => frames,
+        };
+        let (mut run, mut run_bytes, mut run_start) = (Vec::new(), 0, 0);
+        for found in frames {
+            match found {
+                Found::Record { position, record_type, payload } => {
+                    let end = payload.as_ptr() as usize - map.as_ptr() as usize + payload.len();
+                    self.end = self.end.max(base + (end - SEGMENT_HEADER_BYTES) as u64);
+                    if position >= from {
+                        self.records += 1;
+                        run_bytes += payload.len();
+                        run.push((record_type, payload));
+                    }
+                    if run_bytes >= RUN_BYTES {
+                        visit(&run);
+                        map.release(run_start..end);
+                        run.clear();
+                        (run_bytes, run_start) = (0, end);
                     }
                 }
+                Found::Damaged { position } => {
+                    self.damage.push(format!("{name}: the record at position {position:x} is damaged"));
+                }
+                Found::Garbage { length, followed: true } => {
+                    self.damage.push(format!("{name}: {length} bytes between two records are damaged"));
+                }
+                Found::Garbage { followed: false, .. } => {}
             }
         }
-        self.segments.push((path.to_owned(), base, map));
-    }
-
-    /// The good records in log order: type and payload.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        self.records.iter().map(|(segment, kind, range)| (*kind, &self.segments[*segment].2[range.clone()]))
+        if !run.is_empty() {
+            visit(&run);
+        }
     }
 }
 

@@ -97,16 +97,21 @@ impl Labels {
 /// encodes it.
 pub fn put_key(labels: &Labels, into: &mut Vec<u8>) {
     for (name, value) in labels {
-        let (n, v) = (name.len() as u64, value.len() as u64);
-        into.push(0x0a);
-        put_varint(into, 2 + (varint_len(n) + varint_len(v)) as u64 + n + v);
-        into.push(0x0a);
-        put_varint(into, n);
-        into.extend_from_slice(name.as_bytes());
-        into.push(0x12);
-        put_varint(into, v);
-        into.extend_from_slice(value.as_bytes());
+        put_key_part(name, value, into);
     }
+}
+
+/// Appends what one label adds to the key of a label set.
+pub fn put_key_part(name: &str, value: &str, into: &mut Vec<u8>) {
+    let (n, v) = (name.len() as u64, value.len() as u64);
+    into.push(0x0a);
+    put_varint(into, 2 + (varint_len(n) + varint_len(v)) as u64 + n + v);
+    into.push(0x0a);
+    put_varint(into, n);
+    into.extend_from_slice(name.as_bytes());
+    into.push(0x12);
+    put_varint(into, v);
+    into.extend_from_slice(value.as_bytes());
 }
 
 impl Labels {

@@ -4,8 +4,8 @@
 //! histogram samples. Every record stands for itself: values are whole, not relative to earlier records,
 //! so that a damaged one costs itself alone. Series are named by ids that are never used again.
 //!
-//! Bytes of a batch: number of definitions varint, each: id varint, length
-//! varint, labels as `model::labels::put_key` writes them · number of floats varint, each: control byte,
+//! Bytes of a batch: number of definitions varint, and unless it is 0 a label table (`label_table`), then
+//! each: id varint, label set · number of floats varint, each: control byte,
 //! [id], [timestamp], [start], value bytes · number of histograms varint, each: id varint, timestamp
 //! zigzag varint, start zigzag varint, length varint, a histogram chunk of one sample.
 //! Control byte of a float: low 4 bits the number of value bytes kept (the high-order ones; the others
@@ -16,6 +16,7 @@
 
 use crate::bytes::{Cursor, put_varint, put_varint_signed};
 use crate::error::FormatError;
+use crate::label_table::{LabelTable, LabelTableBuilder};
 use crate::model::Timestamp;
 
 /// Record type of a batch.
@@ -30,6 +31,7 @@ const SAME_START: u8 = 1 << 6;
 /// Collects one batch record. Reuse it: `clear` keeps the allocations.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
+    table: LabelTableBuilder,
     definitions: Vec<u8>,
     definition_count: u64,
     floats: Vec<u8>,
@@ -44,6 +46,9 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// Empties it.
     pub fn clear(&mut self) {
+        if self.definition_count > 0 {
+            self.table.clear();
+        }
         self.definitions.clear();
         self.floats.clear();
         self.histograms.clear();
@@ -55,12 +60,11 @@ impl BatchBuilder {
     pub fn is_empty(&self) -> bool {
         self.definition_count + self.float_count + self.histogram_count == 0
     }
-    /// Defines a series; `labels` are its labels as `model::labels::put_key` writes them.
-    pub fn define(&mut self, id: u64, labels: &[u8]) {
+    /// Defines a series; `pairs` and `text` as in [`LabelTableBuilder::put_set`].
+    pub fn define<'t>(&mut self, id: u64, pairs: &[u32], text: impl Fn(u32) -> (&'t str, &'t str)) {
         self.definition_count += 1;
         put_varint(&mut self.definitions, id);
-        put_varint(&mut self.definitions, labels.len() as u64);
-        self.definitions.extend_from_slice(labels);
+        self.table.put_set(pairs, text, &mut self.definitions);
     }
     /// Adds a float sample.
     #[inline]
@@ -104,7 +108,10 @@ impl BatchBuilder {
     pub fn finish(&self, out: &mut Vec<u8>) {
         out.reserve(self.definitions.len() + self.floats.len() + self.histograms.len() + 20);
         put_varint(out, self.definition_count);
-        out.extend_from_slice(&self.definitions);
+        if self.definition_count > 0 {
+            self.table.finish(out);
+            out.extend_from_slice(&self.definitions);
+        }
         put_varint(out, self.float_count);
         out.extend_from_slice(&self.floats);
         put_varint(out, self.histogram_count);
@@ -114,8 +121,8 @@ impl BatchBuilder {
 
 /// Receives what a batch record says, in its order.
 pub trait BatchVisitor {
-    /// A series is defined; `labels` is what `Labels::from_key` reads.
-    fn define(&mut self, id: u64, labels: &[u8]);
+    /// A series is defined; `set` are its pairs in the record's table.
+    fn define(&mut self, id: u64, table: &LabelTable<'_>, set: &[u32]);
     /// A float sample.
     fn float(&mut self, id: u64, timestamp: Timestamp, start: Timestamp, value: f64);
     /// A histogram sample as a histogram chunk of one.
@@ -135,10 +142,15 @@ fn string<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, FormatError> {
 /// When the bytes are none; what stands before the damage was visited.
 pub fn visit_batch(payload: &[u8], visitor: &mut impl BatchVisitor) -> Result<(), FormatError> {
     let mut cursor = Cursor::new("WAL batch record", payload);
-    for _ in 0..cursor.varint()? {
-        let id = cursor.varint()?;
-        let length = usize::try_from(cursor.varint()?).unwrap_or(usize::MAX);
-        visitor.define(id, cursor.take(length)?);
+    let definitions = cursor.varint()?;
+    if definitions > 0 {
+        let (table, mut set) = (LabelTable::read(&mut cursor)?, Vec::new());
+        for _ in 0..definitions {
+            let id = cursor.varint()?;
+            set.clear();
+            table.read_set(&mut cursor, &mut set)?;
+            visitor.define(id, &table, &set);
+        }
     }
     let (mut id, mut timestamp, mut start) = (u64::MAX, 0i64, 0i64);
     for _ in 0..cursor.varint()? {
@@ -214,18 +226,19 @@ pub fn read_metadata(payload: &[u8]) -> Result<Vec<MetadataEntry>, FormatError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Labels;
     use proptest::prelude::*;
 
     #[derive(Default, Debug, PartialEq)]
     struct Seen {
-        defined: Vec<(u64, Vec<u8>)>,
+        defined: Vec<(u64, Labels)>,
         floats: Vec<(u64, i64, i64, u64)>,
         histograms: Vec<(u64, i64, i64, Vec<u8>)>,
     }
 
     impl BatchVisitor for Seen {
-        fn define(&mut self, id: u64, labels: &[u8]) {
-            self.defined.push((id, labels.to_vec()));
+        fn define(&mut self, id: u64, table: &LabelTable<'_>, set: &[u32]) {
+            self.defined.push((id, table.labels(set)));
         }
         fn float(&mut self, id: u64, timestamp: i64, start: i64, value: f64) {
             self.floats.push((id, timestamp, start, value.to_bits()));
@@ -243,8 +256,12 @@ mod tests {
         ) {
             let mut builder = BatchBuilder::default();
             builder.clear();
-            builder.define(7, b"labels");
-            let mut expected = Seen { defined: vec![(7, b"labels".to_vec())], ..Seen::default() };
+            let text = |pair| if pair == 5 { ("a", "x") } else { ("b", "y") };
+            builder.define(7, &[5], text);
+            builder.define(8, &[5, 2], text);
+            let defined =
+                vec![(7, Labels::from_pairs([("a", "x")])), (8, Labels::from_pairs([("a", "x"), ("b", "y")]))];
+            let mut expected = Seen { defined, ..Seen::default() };
             for (id, t, start, bits, shift) in floats {
                 let bits = bits << shift;
                 builder.float(id, t, start, f64::from_bits(bits));
