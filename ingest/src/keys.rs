@@ -66,15 +66,14 @@ pub(crate) struct Canonical {
 }
 
 impl Canonical {
-    /// Replaces the folded keys of a batch as far as their canonical ones are known.
-    pub(crate) fn apply(&self, batch: &mut WriteBatch) {
+    /// Replaces the folded keys of a batch as far as their canonical ones are known; the numbers of the
+    /// other entries are told.
+    pub(crate) fn apply(&self, batch: &mut WriteBatch, mut unknown: impl FnMut(u32)) {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if keys.is_empty() {
-            return;
-        }
-        for entry in &mut batch.series {
-            if let Some(canonical) = keys.get(&entry.key) {
-                entry.key = *canonical;
+        for (i, entry) in batch.series.iter_mut().enumerate() {
+            match keys.get(&entry.key) {
+                Some(canonical) => entry.key = *canonical,
+                None => unknown(i as u32),
             }
         }
     }
@@ -99,12 +98,14 @@ pub(crate) struct Learned {
 }
 
 impl Learned {
-    pub(crate) fn add(&mut self, key: u128, labels: &Labels) {
+    /// Notes the labels of a key; returns the canonical one.
+    pub(crate) fn add(&mut self, key: u128, labels: &Labels) -> u128 {
         self.bytes.clear();
         put_key(labels, &mut self.bytes);
         let canonical = series_key(&self.bytes);
         if canonical != key {
             self.keys.push((key, canonical));
         }
+        canonical
     }
 }

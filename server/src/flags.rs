@@ -146,7 +146,8 @@ pub struct Flags {
 
     /// Features to switch on, comma-separated: promql-experimental-functions,
     /// promql-extended-range-selectors, promql-binop-fill-modifiers, promql-delayed-name-removal,
-    /// promql-per-step-stats, type-and-unit-labels, use-start-timestamps.
+    /// promql-per-step-stats, type-and-unit-labels, use-start-timestamps, otlp-native-delta-ingestion,
+    /// otlp-deltatocumulative (the default).
     #[arg(long = "enable-feature", env = "MARIGRAM_ENABLE_FEATURE", value_name = "FEATURE")]
     #[arg(value_delimiter = ',')]
     pub enable_feature: Vec<String>,
@@ -202,7 +203,7 @@ pub enum LogFormat {
 }
 
 /// The features that exist; others are reported and ignored.
-pub const FEATURES: [&str; 7] = [
+pub const FEATURES: [&str; 9] = [
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
@@ -210,6 +211,8 @@ pub const FEATURES: [&str; 7] = [
     "promql-per-step-stats",
     "type-and-unit-labels",
     "use-start-timestamps",
+    "otlp-native-delta-ingestion",
+    "otlp-deltatocumulative",
 ];
 
 impl Flags {
@@ -224,6 +227,8 @@ impl Flags {
     {
         let matches = Self::command().try_get_matches_from(args)?;
         let mut flags = Self::from_arg_matches(&matches)?;
+        let conflict = |why| Self::command().error(clap::error::ErrorKind::ArgumentConflict, why);
+        flags.otlp.check(|name| flags.has_feature(name)).map_err(conflict)?;
         flags.shown = shown(&matches);
         Ok(flags)
     }

@@ -112,10 +112,12 @@ impl App {
     /// Hands over the opened storage engine; from now on the server is ready. A second one is ignored.
     pub fn set_engine(&self, engine: Arc<Engine>) {
         let receiver = Arc::new(Receiver::new(Arc::clone(&engine), ingest::Limits::REMOTE_WRITE));
-        let type_and_unit = self.flags.has_feature("type-and-unit-labels");
-        let config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), type_and_unit);
+        let has_feature = |name: &str| self.flags.has_feature(name);
+        let config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), has_feature);
         let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, ingest::Limits::OTLP);
-        let _ = self.storage.set(Storage { engine, receiver, otlp: Arc::new(otlp) });
+        let otlp = Arc::new(otlp);
+        self.metrics.otlp.watch(&otlp);
+        let _ = self.storage.set(Storage { engine, receiver, otlp });
     }
     /// The storage engine.
     ///

@@ -61,6 +61,9 @@ pub struct Config {
     pub keep_identifying_resource_attributes: bool,
     /// Whether explicit histograms become native ones with custom buckets. Default: no.
     pub convert_histograms_to_nhcb: bool,
+    /// Whether least and greatest value of histograms are kept, as series with the suffixes `_min` and
+    /// `_max`. Default: no, as in Prometheus.
+    pub keep_histogram_min_max: bool,
     /// Whether scope name, version, schema and attributes become labels. Default: no.
     pub promote_scope_metadata: bool,
     /// Whether a label name that starts with one underscore gets the prefix `key`. Default: yes.
@@ -84,6 +87,7 @@ impl Default for Config {
             ignore_resource_attributes: Vec::new(),
             keep_identifying_resource_attributes: false,
             convert_histograms_to_nhcb: false,
+            keep_histogram_min_max: false,
             promote_scope_metadata: false,
             label_name_underscore_sanitization: true,
             label_name_preserve_multiple_underscores: true,

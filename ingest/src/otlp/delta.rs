@@ -2,147 +2,152 @@
 //!
 //! Where it sits: between the walk and the engine, for requests that hold deltas. Invariants: the engine's
 //! newest sample of a series is the state of its stream, so what was acknowledged survives a crash and
-//! nothing else has to; a point with a timestamp that was added already is a repetition and is not added
-//! again; totals and times only move forward. What is kept here is a copy, made when a stream is first seen.
+//! nothing else has to; a point with a timestamp that was added already is a repetition, a success, and is
+//! not added again; totals and times only move forward. `streams` keeps a copy of that state, made when a
+//! stream is first seen, and lets one request at a time add to a stream.
 
 use super::config::Config;
-use super::request::{Derived, Kind, Origin, Request, push_float};
+use super::noted::{Note, Noted};
+use super::request::{Derived, Kind, Metric, Origin, Request, push_float};
 use super::resolve::Resolver;
+use super::streams::{Claim, Claims, Stream, Streams, Total};
+use crate::keys::{Canonical, Learned};
 use crate::limits::Limits;
 use crate::{Error, merge};
 use engine::{AppendOutcome, Engine, MatchOp, Matcher, SeriesEntry, Snapshot, WriteBatch};
-use std::collections::HashMap;
 use std::ops::Range;
-use storage_format::model::{Histogram, Labels, Samples, TimeRange, Timestamp, is_stale};
+use storage_format::model::{Labels, Samples, TimeRange, Timestamp, is_stale};
 
 /// A stream that was silent for longer begins anew. Milliseconds.
 const STALE_MS: i64 = 3_600_000;
-/// Streams kept; more of them are refused until some have been silent for long enough.
-const STREAMS_MAX: usize = 1_000_000;
-/// Timestamps of a stream by which repetitions are known.
-const RECENT: usize = 16;
+/// Points of one request that are looked up in the engine because they are older than their stream's newest
+/// ones; of more than that nobody says whether they are repetitions, and they are refused as late.
+const LOOKUPS_MAX: u32 = 1_000;
 
-/// What a stream has sent so far.
-#[derive(Debug, Clone)]
-struct Stream {
-    start: Timestamp,
-    /// Ascending; the last one is that of the newest point.
-    recent: Vec<Timestamp>,
-    total: Total,
-}
-
-#[derive(Debug, Clone)]
-enum Total {
-    Float(f64),
-    Native(Box<Histogram>),
-}
-
-impl Stream {
-    fn newest(&self) -> Timestamp {
-        self.recent.last().copied().unwrap_or(Timestamp::MIN)
-    }
-    fn advance(&mut self, time: Timestamp) {
-        if self.recent.len() == RECENT {
-            self.recent.remove(0);
-        }
-        self.recent.push(time);
-    }
-}
-
-/// The streams of a receiver.
-#[derive(Debug, Default)]
-pub(super) struct Accumulator {
-    streams: HashMap<u128, Stream>,
+/// What a pass over a request needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) config: &'a Config,
+    pub(super) limits: &'a Limits,
+    pub(super) streams: &'a Streams,
+    pub(super) canonical: &'a Canonical,
 }
 
 /// What becomes of one sample of a delta point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decision {
     Add,
     Repeated,
-    Refused(&'static str),
+    Refused(Note, &'static str),
 }
 
-/// Streams as they are once the engine has taken the request.
-pub(super) struct Staged(HashMap<u128, Stream>);
-
-impl Accumulator {
-    /// Replaces the deltas in the request's batch by totals; points that cannot be added are taken out and
-    /// refused, repetitions are taken out.
-    ///
-    /// # Errors
-    /// When the engine cannot be asked for a stream's newest sample.
-    pub(super) fn accumulate(
-        &mut self,
-        request: &mut Request,
-        config: &Config,
-        limits: &Limits,
-        engine: &Engine,
-    ) -> Result<Staged, Error> {
-        let mut pass = Pass {
-            streams: &self.streams,
-            staged: HashMap::new(),
-            out: WriteBatch::default(),
-            refused: Vec::new(),
-            request,
-            snapshot: engine.snapshot(),
-            resolver: Resolver::new(request, config, limits),
-        };
-        let mut from = 0;
-        for group in request.batch.series.chunk_by(|a, b| a.key_offset == b.key_offset) {
-            pass.point(from, group)?;
-            from += group.len();
+/// Replaces the deltas in the request's batch by totals; points that cannot be added are taken out and
+/// refused, repetitions are taken out. The claims are to be kept until the engine has the batch, and then
+/// told by [`settle`].
+///
+/// # Errors
+/// When the engine cannot be asked for a stream's newest sample.
+pub(super) fn accumulate<'a>(request: &mut Request, context: Context<'a>) -> Result<Claims<'a>, Error> {
+    name_canonically(request, context);
+    let keys = request.batch.series.iter().filter(|e| delta_metric(request, e).is_some()).map(|e| e.key);
+    let claims = context.streams.claim(keys);
+    let mut out = std::mem::take(&mut request.spare);
+    out.clear();
+    let mut pass = Pass {
+        claims,
+        out,
+        refused: Vec::new(),
+        noted: Noted::default(),
+        request,
+        snapshot: None,
+        lookups: 0,
+        resolver: Resolver::new(request, context.config, context.limits),
+        engine: context.engine,
+        decisions: Vec::new(),
+    };
+    let mut from = 0;
+    for group in request.batch.series.chunk_by(|a, b| a.key_offset == b.key_offset) {
+        if let Err(e) = pass.point(from, group) {
+            // What was added up so far is not going to be stored.
+            pass.claims.forget_all();
+            return Err(e);
         }
-        let Pass { staged, out, refused, .. } = pass;
-        request.batch = out;
-        let batch = &mut request.batch;
-        if !batch.starts.is_empty() {
-            batch.starts.resize(batch.timestamps.len(), 0);
-        }
-        for why in refused {
-            request.refusals.add(1, || why);
-        }
-        Ok(Staged(staged))
+        from += group.len();
     }
+    let Pass { claims, out, refused, noted, .. } = pass;
+    request.spare = std::mem::replace(&mut request.batch, out);
+    request.noted.merge(&noted);
+    let batch = &mut request.batch;
+    if !batch.starts.is_empty() {
+        batch.starts.resize(batch.timestamps.len(), 0);
+    }
+    for why in refused {
+        request.refusals.add(1, || why);
+    }
+    Ok(claims)
+}
 
-    /// Keeps what the engine has taken. A stream of which it refused something is forgotten, and read from
-    /// the engine when it comes again.
-    pub(super) fn commit(&mut self, staged: Staged, batch: &WriteBatch, outcome: &AppendOutcome) {
-        let mut staged = staged.0;
-        for i in &outcome.rejected_entries {
-            if let Some(entry) = batch.series.get(*i as usize) {
-                staged.remove(&entry.key);
-                self.streams.remove(&entry.key);
+/// Gives the streams back once the engine has answered: a stream of which it refused something is forgotten,
+/// and read from the engine when it comes again; `None` (it refused everything) forgets all.
+pub(super) fn settle(mut claims: Claims<'_>, batch: &WriteBatch, outcome: Option<&AppendOutcome>) {
+    let Some(outcome) = outcome else { return claims.forget_all() };
+    for entry in outcome.rejected_entries.iter().filter_map(|i| batch.series.get(*i as usize)) {
+        claims.forget(entry.key);
+    }
+}
+
+/// The metric of an entry that has to be added up.
+fn delta_metric<'r>(request: &'r Request, entry: &SeriesEntry) -> Option<&'r Metric> {
+    match Origin::of(entry) {
+        Origin::Point(_, Derived::Minimum | Derived::Maximum) | Origin::Target(_) => None,
+        Origin::Point(point, _) => {
+            let point = request.points.get(point as usize)?;
+            request.metrics.get(point.metric as usize).filter(|metric| metric.delta)
+        }
+    }
+}
+
+/// Gives the entries that hold deltas their canonical keys: two spellings of a series are one stream.
+fn name_canonically(request: &mut Request, context: Context<'_>) {
+    let unknown = std::mem::take(&mut request.unknown_keys);
+    if !unknown.is_empty() {
+        let mut learned = Learned::default();
+        let mut resolver = Resolver::new(request, context.config, context.limits);
+        let mut found = Vec::new();
+        for i in &unknown {
+            let Some(entry) = request.batch.series.get(*i as usize) else { continue };
+            // Series that have no labels are refused by the engine in a moment.
+            if let (Some(_), Ok(labels)) = (delta_metric(request, entry), resolver.labels(entry)) {
+                found.push((*i, learned.add(entry.key, &labels)));
             }
         }
-        self.streams.extend(staged);
-        if self.streams.len() > STREAMS_MAX {
-            let newest = self.streams.values().map(Stream::newest).max().unwrap_or(0);
-            self.streams.retain(|_, s| s.newest() > newest - STALE_MS);
+        for (i, key) in found {
+            request.batch.series[i as usize].key = key;
         }
+        context.canonical.learn(learned);
     }
+    request.unknown_keys = unknown;
 }
 
 /// One pass over a batch.
-struct Pass<'a> {
-    streams: &'a HashMap<u128, Stream>,
-    staged: HashMap<u128, Stream>,
+struct Pass<'a, 's> {
+    claims: Claims<'s>,
     out: WriteBatch,
     refused: Vec<String>,
+    noted: Noted,
     request: &'a Request,
-    snapshot: Snapshot,
+    snapshot: Option<Snapshot>,
+    lookups: u32,
     resolver: Resolver<'a>,
+    engine: &'a Engine,
+    decisions: Vec<Decision>,
 }
 
-impl Pass<'_> {
+impl Pass<'_, '_> {
     /// Takes over the entries of one data point, `group`, the first of which is number `from`.
     fn point(&mut self, from: usize, group: &[SeriesEntry]) -> Result<(), Error> {
-        let metric = match group.first().map(Origin::of) {
-            Some(Origin::Point(point, _)) => {
-                let point = self.request.points[point as usize];
-                Some(self.request.metrics[point.metric as usize]).filter(|m| m.delta)
-            }
-            _ => None,
-        };
+        let metric = group.iter().find_map(|entry| delta_metric(self.request, entry));
         let Some(metric) = metric.filter(|_| !self.is_stale(from)) else {
             for i in 0..group.len() {
                 self.copy(from + i);
@@ -150,20 +155,26 @@ impl Pass<'_> {
             return Ok(());
         };
         let monotonic = metric.kind != Kind::Sum { monotonic: false };
-        let mut decisions = Vec::with_capacity(group.len());
+        self.decisions.clear();
         for (i, entry) in group.iter().enumerate() {
-            match self.decide(from + i, entry, monotonic)? {
-                Decision::Refused(why) => {
-                    let name = metric.name.of(&self.request.body);
-                    let name = crate::labels::clip(String::from_utf8_lossy(name).into_owned());
-                    self.refused.push(format!("metric {name:?}: {why}"));
-                    return Ok(());
-                }
-                decision => decisions.push(decision),
+            let decision = self.decide(from + i, entry, monotonic)?;
+            if let Decision::Refused(note, why) = decision {
+                let name = metric.name.of(&self.request.body);
+                let name = crate::labels::clip(String::from_utf8_lossy(name).into_owned());
+                self.refused.push(format!("metric {name:?}: {why}"));
+                self.noted.add(note);
+                return Ok(());
             }
+            self.decisions.push(decision);
+        }
+        let mut decided = self.decisions.iter().zip(group);
+        if decided.all(|(decision, entry)| *decision == Decision::Repeated || is_extreme(entry)) {
+            self.noted.add(Note::DeltaRepeated);
+            return Ok(());
         }
         for (i, entry) in group.iter().enumerate() {
-            if matches!(decisions[i], Decision::Add) {
+            // After a crash some series of a point may have been stored and others not.
+            if self.decisions[i] == Decision::Add {
                 self.add(from + i, entry);
             }
         }
@@ -210,121 +221,154 @@ impl Pass<'_> {
         }
     }
 
-    fn decide(&mut self, i: usize, entry: &SeriesEntry, monotonic: bool) -> Result<Decision, Error> {
-        let (time, start, value) = self.sample(i);
-        let is_sum = matches!(Origin::of(entry), Origin::Point(_, Derived::Sum));
-        if let Total::Float(v) = value
-            && !is_sum
-            && (v.is_nan() || monotonic && v < 0.0)
-        {
-            return Ok(Decision::Refused("delta that is negative or not a number"));
-        }
-        if start > time {
-            return Ok(Decision::Refused("delta that ends before it starts"));
-        }
-        self.find(entry, time)?;
-        let Some(stream) = self.staged.get(&entry.key).or_else(|| self.streams.get(&entry.key)) else {
-            let full = self.streams.len() + self.staged.len() >= STREAMS_MAX;
-            return Ok(if full { Decision::Refused("too many delta streams") } else { Decision::Add });
-        };
-        Ok(match time {
-            t if stream.recent.contains(&t) => Decision::Repeated,
-            t if t < stream.newest() => Decision::Refused("delta older than the newest one of its stream"),
-            _ if start != 0 && start < stream.newest() => {
-                Decision::Refused("delta that overlaps the one before")
+    /// Time, start and, unless it is a histogram, value of the one sample of entry `i`.
+    fn times(&self, i: usize) -> (Timestamp, Timestamp, Option<f64>) {
+        let (floats, histograms) = self.ranges(i);
+        let batch = &self.request.batch;
+        match batch.histograms.get(histograms.start).filter(|_| !histograms.is_empty()) {
+            Some((time, start, _)) => (*time, *start, None),
+            None => {
+                let at = floats.start;
+                let start = batch.starts.get(at).copied().unwrap_or(0);
+                (batch.timestamps[at], start, Some(batch.values[at]))
             }
-            _ => Decision::Add,
-        })
+        }
     }
 
-    /// Reads a stream that is not known here from the engine, if it is there and was not silent too long.
-    fn find(&mut self, entry: &SeriesEntry, time: Timestamp) -> Result<(), Error> {
-        let known = self.staged.contains_key(&entry.key)
-            || self.streams.get(&entry.key).is_some_and(|s| s.newest() >= time.saturating_sub(STALE_MS));
-        if known {
-            return Ok(());
+    fn decide(&mut self, i: usize, entry: &SeriesEntry, monotonic: bool) -> Result<Decision, Error> {
+        let (time, start, value) = self.times(i);
+        let derived = match Origin::of(entry) {
+            Origin::Point(_, derived) => derived,
+            Origin::Target(_) => Derived::Plain,
+        };
+        if matches!(derived, Derived::Minimum | Derived::Maximum) {
+            return Ok(Decision::Add);
         }
+        if value.is_some_and(|v| derived != Derived::Sum && (v.is_nan() || monotonic && v < 0.0)) {
+            return Ok(Decision::Refused(Note::DeltaInvalid, "delta that is negative or not a number"));
+        }
+        if start > time {
+            return Ok(Decision::Refused(Note::DeltaInvalid, "delta that ends before it starts"));
+        }
+        if matches!(self.claims.get(entry.key), Some(Claim::Unread)) {
+            let found = self.find(entry, time)?;
+            if let Some(claim) = self.claims.get(entry.key) {
+                *claim = found.map_or(Claim::New, Claim::Known);
+            }
+        }
+        let Some(Claim::Known(stream)) = self.claims.get(entry.key) else { return Ok(Decision::Add) };
+        let newest = stream.newest();
+        if stream.has_recent(time) {
+            return Ok(Decision::Repeated);
+        }
+        if time < newest {
+            return Ok(match self.is_stored(entry, time)? {
+                true => Decision::Repeated,
+                false => Decision::Refused(Note::DeltaLate, "delta older than the newest one of its stream"),
+            });
+        }
+        if start != 0 && start < newest {
+            return Ok(Decision::Refused(Note::DeltaOverlapping, "delta that overlaps the one before"));
+        }
+        Ok(Decision::Add)
+    }
+
+    /// Reads a stream from the engine, if it is there and was not silent too long.
+    fn find(&mut self, entry: &SeriesEntry, time: Timestamp) -> Result<Option<Stream>, Error> {
         // Series that have no labels are refused by the engine in a moment.
-        let Ok(labels) = self.resolver.labels(entry) else { return Ok(()) };
+        let Ok(labels) = self.resolver.labels(entry) else { return Ok(None) };
         let range = TimeRange::new(time.saturating_sub(STALE_MS), Timestamp::MAX);
-        if let Some(stream) = newest(&self.snapshot, &labels, range)? {
-            self.staged.insert(entry.key, stream);
+        Ok(newest(&self.read(&labels, range)?))
+    }
+
+    /// Whether the engine has a sample of the series at this time.
+    fn is_stored(&mut self, entry: &SeriesEntry, time: Timestamp) -> Result<bool, Error> {
+        self.lookups += 1;
+        if self.lookups > LOOKUPS_MAX {
+            return Ok(false);
         }
-        Ok(())
+        let Ok(labels) = self.resolver.labels(entry) else { return Ok(false) };
+        let samples = self.read(&labels, TimeRange::closed(time, time))?;
+        Ok(newest(&samples).is_some())
+    }
+
+    /// The samples of the series with these labels.
+    fn read(&mut self, labels: &Labels, range: TimeRange) -> Result<Samples, Error> {
+        let mut samples = Samples::default();
+        let matchers: Result<Vec<_>, _> =
+            labels.iter().map(|(n, v)| Matcher::new(MatchOp::Equal, n, v)).collect();
+        let Ok(matchers) = matchers else { return Ok(samples) };
+        // Taken after the streams were claimed: from then on nobody else adds to them.
+        let snapshot = self.snapshot.get_or_insert_with(|| self.engine.snapshot());
+        let found = snapshot.select(&matchers, range)?;
+        // Matchers also find series with more labels.
+        if let Some(series) = found.iter().find(|s| s.labels() == labels) {
+            series.read(range, &mut samples)?;
+        }
+        Ok(samples)
     }
 
     fn add(&mut self, i: usize, entry: &SeriesEntry) {
         let (time, start, value) = self.sample(i);
-        let fresh = |start, total| Stream { start, recent: Vec::new(), total };
-        let before = self.staged.remove(&entry.key).or_else(|| {
-            let kept = self.streams.get(&entry.key);
-            kept.filter(|s| s.newest() >= time.saturating_sub(STALE_MS)).cloned()
-        });
+        let Some(claim) = self.claims.get(entry.key).filter(|_| !is_extreme(entry)) else {
+            return self.copy(i);
+        };
+        let before = match std::mem::replace(claim, Claim::New) {
+            Claim::Known(stream) if stream.newest() >= time.saturating_sub(STALE_MS) => Some(stream),
+            _ => None,
+        };
         let mut stream = match (before, value) {
-            (Some(mut stream), Total::Float(v)) if matches!(stream.total, Total::Float(_)) => {
-                if let Total::Float(total) = &mut stream.total {
+            (Some(mut stream), value) => match (&mut stream.total, value) {
+                (Total::Float(total), Total::Float(v)) => {
                     *total += v;
+                    stream
                 }
-                stream
-            }
-            (Some(stream), Total::Native(h)) => match &stream.total {
-                // Other bounds than before cannot be added: the series begins anew.
-                Total::Native(total) => match merge::add(total, &h) {
-                    Ok(Some(sum)) => Stream { total: Total::Native(Box::new(sum)), ..stream },
-                    Ok(None) | Err(_) => fresh(start, Total::Native(h)),
+                (Total::Native(total), Total::Native(h)) => match merge::add(total, &h) {
+                    Ok(Some(sum)) => {
+                        **total = sum;
+                        stream
+                    }
+                    // Other bounds than before cannot be added: the series begins anew.
+                    Ok(None) | Err(_) => Stream::new(start, Total::Native(h)),
                 },
-                Total::Float(_) => fresh(start, Total::Native(h)),
+                (_, value) => Stream::new(start, value),
             },
-            (_, value) => fresh(start, value),
+            (None, value) => Stream::new(start, value),
         };
         stream.advance(time);
         match &stream.total {
             Total::Float(total) => push_float(&mut self.out, time, stream.start, *total),
             Total::Native(h) => self.out.histograms.push((time, stream.start, (**h).clone())),
         }
+        *claim = Claim::Known(stream);
         self.out.end_series(entry.key, entry.key_offset, entry.key_len);
-        self.staged.insert(entry.key, stream);
     }
+}
+
+/// Whether the entry is the least or greatest value of a histogram's interval, which does not add up.
+fn is_extreme(entry: &SeriesEntry) -> bool {
+    matches!(Origin::of(entry), Origin::Point(_, Derived::Minimum | Derived::Maximum))
 }
 
 /// The state of a stream as the engine has it: the newest value of its series.
-fn newest(snapshot: &Snapshot, labels: &Labels, range: TimeRange) -> Result<Option<Stream>, Error> {
-    let matchers: Result<Vec<_>, _> =
-        labels.iter().map(|(n, v)| Matcher::new(MatchOp::Equal, n, v)).collect();
-    let Ok(matchers) = matchers else { return Ok(None) };
-    let found = snapshot.select(&matchers, range)?;
-    // Matchers also find series with more labels.
-    let Some(series) = found.iter().find(|s| s.labels() == labels) else { return Ok(None) };
-    let mut samples = Samples::default();
-    series.read(range, &mut samples)?;
+fn newest(samples: &Samples) -> Option<Stream> {
     let float = (0..samples.timestamps.len()).rfind(|i| !is_stale(samples.values[*i]));
     let native = samples.histograms.iter().rfind(|h| !h.2.is_stale());
-    let mut recent: Vec<_> =
-        samples.timestamps.iter().chain(samples.histograms.iter().map(|h| &h.0)).copied().collect();
-    recent.sort_unstable();
-    recent.drain(..recent.len().saturating_sub(RECENT));
     let float = float
         .map(|i| (samples.timestamps[i], samples.starts.get(i).copied().unwrap_or(0), samples.values[i]));
-    Ok(match (float, native) {
+    let mut stream = match (float, native) {
         (Some((t, ..)), Some((time, start, h))) if t < *time => {
-            Some(Stream { start: *start, recent, total: Total::Native(Box::new(h.clone())) })
+            Stream::new(*start, Total::Native(Box::new(h.clone())))
         }
-        (None, Some((_, start, h))) => {
-            Some(Stream { start: *start, recent, total: Total::Native(Box::new(h.clone())) })
-        }
-        (Some((_, start, value)), _) => Some(Stream { start, recent, total: Total::Float(value) }),
-        (None, None) => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_knows_its_latest_times() {
-        let mut stream = Stream { start: 0, recent: Vec::new(), total: Total::Float(0.0) };
-        (0..40).for_each(|t| stream.advance(t));
-        assert_eq!((stream.recent.len(), stream.recent[0], stream.newest()), (RECENT, 24, 39));
-    }
+        (None, Some((_, start, h))) => Stream::new(*start, Total::Native(Box::new(h.clone()))),
+        (Some((_, start, value)), _) => Stream::new(start, Total::Float(value)),
+        (None, None) => return None,
+    };
+    let floats =
+        samples.timestamps.iter().zip(&samples.values).filter(|(_, v)| !is_stale(**v)).map(|(t, _)| *t);
+    let natives = samples.histograms.iter().filter(|h| !h.2.is_stale()).map(|h| h.0);
+    let mut times: Vec<_> = floats.chain(natives).collect();
+    times.sort_unstable();
+    times.into_iter().for_each(|time| stream.advance(time));
+    Some(stream)
 }

@@ -10,14 +10,17 @@ mod delta;
 mod exemplars;
 mod json;
 mod names;
+mod noted;
 mod points;
 mod request;
 mod resolve;
 pub mod response;
 mod schema;
+mod streams;
 mod walk;
 
 pub use config::{Config, DeltaMode, TranslationStrategy};
+pub use noted::{Note, Noted};
 
 use crate::compression::decompress;
 use crate::keys::{Canonical, Learned};
@@ -25,12 +28,12 @@ use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
 use crate::{Encoding, Error, Limits};
-use delta::Accumulator;
 use engine::{AppendOutcome, Engine, Ticket};
 use request::{Origin, Request};
 use resolve::Resolver;
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
+use streams::Streams;
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Receipt {
     pub rejected: u64,
     /// Why, for the first of them; empty when nothing is to be told.
     pub message: String,
+    /// What was noticed on the way.
+    pub noted: Noted,
     /// The engine's promise.
     pub ticket: Ticket,
 }
@@ -83,7 +88,7 @@ pub struct Receiver {
     limits: Limits,
     seen: Seen,
     canonical: Canonical,
-    deltas: Mutex<Accumulator>,
+    streams: Streams,
 }
 
 impl Receiver {
@@ -96,7 +101,7 @@ impl Receiver {
             limits,
             seen: Seen::default(),
             canonical: Canonical::default(),
-            deltas: Mutex::default(),
+            streams: Streams::default(),
         }
     }
 
@@ -114,24 +119,21 @@ impl Receiver {
 
     fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
         request.metadata.tell(&self.engine, &self.seen)?;
-        self.canonical.apply(&mut request.batch);
-        let (outcome, ticket) = if request.has_delta && self.config.delta == DeltaMode::ToCumulative {
-            // Held until the engine has the totals, so that two requests for one stream cannot cross.
-            let mut deltas = self.deltas.lock().unwrap_or_else(PoisonError::into_inner);
-            let staged = deltas.accumulate(request, &self.config, &self.limits, &self.engine)?;
-            let appended = self.append(request)?;
-            deltas.commit(staged, &request.batch, &appended.0);
-            appended
-        } else {
-            self.append(request)?
-        };
+        let adds_up = request.has_delta && self.config.delta == DeltaMode::ToCumulative;
+        let Request { batch, unknown_keys, .. } = request;
+        self.canonical.apply(batch, |i| {
+            if adds_up {
+                unknown_keys.push(i);
+            }
+        });
+        let (outcome, ticket) = if adds_up { self.add_up(request)? } else { self.append(request)? };
         let late = refused_points(request, &outcome);
         self.store_exemplars(request);
         let points = request.points.len() as u64 + request.skipped_points;
         let rejected = request.refusals.count + late;
         let mut messages = std::mem::take(&mut request.refusals.messages);
         describe(&outcome, &mut messages);
-        Ok(Receipt { points, rejected, message: messages.join("; "), ticket })
+        Ok(Receipt { points, rejected, message: messages.join("; "), noted: request.noted, ticket })
     }
 
     /// Keeps the exemplars. What is wrong with one is told, but costs no data point.
@@ -156,7 +158,29 @@ impl Receiver {
         }
     }
 
-    fn append(&self, request: &Request) -> Result<(AppendOutcome, Ticket), Error> {
+    /// Stores a request that holds deltas as totals.
+    fn add_up(&self, request: &mut Request) -> Result<(AppendOutcome, Ticket), Error> {
+        let context = delta::Context {
+            engine: &self.engine,
+            config: &self.config,
+            limits: &self.limits,
+            streams: &self.streams,
+            canonical: &self.canonical,
+        };
+        // Held until the engine has the totals, so that two requests for one stream cannot cross.
+        let claims = delta::accumulate(request, context)?;
+        let appended = self.append(request);
+        delta::settle(claims, &request.batch, appended.as_ref().ok().map(|appended| &appended.0));
+        appended
+    }
+
+    /// Delta streams whose totals are kept in memory.
+    #[must_use]
+    pub fn delta_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn append(&self, request: &mut Request) -> Result<(AppendOutcome, Ticket), Error> {
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
         let mut learned = Learned::default();
         let appended = self.engine.append_batch(&request.batch, &mut |e| {
@@ -164,7 +188,9 @@ impl Receiver {
             learned.add(e.key, &labels);
             Ok(labels)
         })?;
+        let collisions = resolver.collisions();
         self.canonical.learn(learned);
+        request.noted.add_many(Note::LabelNameCollision, collisions);
         Ok(appended)
     }
 }

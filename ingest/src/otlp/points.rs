@@ -6,6 +6,7 @@
 
 use super::config::DeltaMode;
 use super::exemplars;
+use super::noted::Note;
 use super::request::{Derived, Kind, Pending, Place, Point};
 use super::walk::Walk;
 use crate::Error;
@@ -135,7 +136,16 @@ fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32)
         }
         match field.number {
             4 => value = Some(field.double()?),
-            6 => value = Some(field.fixed64()?.cast_signed() as f64),
+            6 => {
+                let whole = field.fixed64()?.cast_signed();
+                // Up to 2^53 every integer is a float.
+                if whole.unsigned_abs() > 1 << f64::MANTISSA_DIGITS
+                    && (whole as f64) as i128 != i128::from(whole)
+                {
+                    walk.request.noted.add(Note::InexactInteger);
+                }
+                value = Some(whole as f64);
+            }
             5 => exemplar(walk, &field)?,
             _ => {}
         }
@@ -158,13 +168,14 @@ fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32)
 pub(super) struct Explicit {
     count: u64,
     sum: Option<f64>,
+    extremes: Extremes,
     counts: Vec<u64>,
     bounds: Vec<f64>,
 }
 
 impl Explicit {
     fn clear(&mut self) {
-        (self.count, self.sum) = (0, None);
+        (self.count, self.sum, self.extremes) = (0, None, Extremes::default());
         self.counts.clear();
         self.bounds.clear();
     }
@@ -221,8 +232,13 @@ fn explicit_point(
                 field.each_fixed64(|b| h.bounds.push(f64::from_bits(b)))?;
             }
             8 => exemplar(walk, &field)?,
+            11 => h.extremes.least = Some(field.double()?),
+            12 => h.extremes.greatest = Some(field.double()?),
             _ => {}
         }
+    }
+    if h.count == 0 && h.sum.is_some_and(|sum| sum != 0.0) {
+        walk.request.noted.add(Note::HistogramZeroCountNonZeroSum);
     }
     if let Err(why) = h.check() {
         return Ok(Err(why));
@@ -255,6 +271,7 @@ fn explicit_point(
         push(Derived::At(i as u32), *bound, cumulative as f64)?;
     }
     push(Derived::Infinity, 0.0, h.count as f64)?;
+    extremes(walk, &common, h.extremes, (key, point))?;
     place_exemplars(walk, message, first, &h.bounds[..buckets]);
     Ok(Ok(common.time))
 }
@@ -298,7 +315,11 @@ fn custom_buckets(
         custom_bounds: explicit.bounds.clone(),
         ..Histogram::default()
     };
-    native(walk, common, h, i32::from(CUSTOM_BUCKETS_SCHEMA), (key, point), delta)
+    let stored = native(walk, common, h, i32::from(CUSTOM_BUCKETS_SCHEMA), (key, point), delta)?;
+    if stored.is_ok() {
+        extremes(walk, common, explicit.extremes, (key, point))?;
+    }
+    Ok(stored)
 }
 
 fn exponential(
@@ -310,7 +331,7 @@ fn exponential(
     let mut common = Common { attributes: 1, ..Common::default() };
     let mut h = Histogram { integer: true, ..Histogram::default() };
     let (mut fields, mut scale) = (message, 0);
-    let (mut positive, mut negative) = (None, None);
+    let (mut positive, mut negative, mut range) = (None, None, Extremes::default());
     while let Some(field) = fields.field()? {
         if common.take(&field, &mut fields, message, 10)? {
             continue;
@@ -323,6 +344,8 @@ fn exponential(
             8 => positive = Some(field),
             9 => negative = Some(field),
             11 => exemplar(walk, &field)?,
+            12 => range.least = Some(field.double()?),
+            13 => range.greatest = Some(field.double()?),
             14 => h.zero_threshold = field.double()?,
             _ => {}
         }
@@ -348,7 +371,14 @@ fn exponential(
         }
     }
     let key = common.key(metric, message);
-    native(walk, &common, h, scale.min(8), (key, point), delta)
+    if h.count == 0.0 && h.sum != 0.0 {
+        walk.request.noted.add(Note::HistogramZeroCountNonZeroSum);
+    }
+    let stored = native(walk, &common, h, scale.min(8), (key, point), delta)?;
+    if stored.is_ok() {
+        extremes(walk, &common, range, (key, point))?;
+    }
+    Ok(stored)
 }
 
 /// The buckets of one side, merged `2^excess` to one. OTLP counts buckets from 0 at `(1, base]`,
@@ -375,6 +405,35 @@ fn exponential_side(field: &Field<'_>, excess: u32) -> Result<Result<Buckets, St
         }
     }
     Ok(failed.map_or(Ok(buckets), Err))
+}
+
+/// Least and greatest value of a histogram, where the sender tells them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extremes {
+    least: Option<f64>,
+    greatest: Option<f64>,
+}
+
+/// Stores least and greatest value of a histogram, if they are kept. They have no start: for cumulative
+/// histograms they are those since the start, for deltas those of the interval.
+fn extremes(
+    walk: &mut Walk<'_>,
+    common: &Common,
+    extremes: Extremes,
+    (key, point): (u128, u32),
+) -> Result<(), Error> {
+    if !walk.config.keep_histogram_min_max {
+        return Ok(());
+    }
+    for (value, derived) in [(extremes.least, Derived::Minimum), (extremes.greatest, Derived::Maximum)] {
+        let value = if common.stale { Some(stale_nan()) } else { value };
+        if let Some(value) = value {
+            walk.budget.series()?;
+            walk.request.push(common.time, 0, value);
+            walk.request.end_point(Walk::derived_key(key, derived, 0.0), point, derived);
+        }
+    }
+    Ok(())
 }
 
 /// Stores a native histogram.

@@ -2,6 +2,7 @@
 //!
 //! Where it sits: filled by `walk`, asked by `resolve`, kept by the thread between requests.
 
+use super::noted::Noted;
 use crate::metadata::News;
 use crate::refusals::Refusals;
 use engine::{SeriesEntry, WriteBatch};
@@ -77,6 +78,10 @@ pub(super) enum Derived {
     Count,
     /// The bucket without upper bound.
     Infinity,
+    /// The least value of a histogram.
+    Minimum,
+    /// The greatest value of a histogram.
+    Maximum,
     /// The bucket with the bound, or the quantile, at this index.
     At(u32),
 }
@@ -88,7 +93,9 @@ impl Derived {
             Self::Sum => 1,
             Self::Count => 2,
             Self::Infinity => 3,
-            Self::At(i) => i.saturating_add(4),
+            Self::Minimum => 4,
+            Self::Maximum => 5,
+            Self::At(i) => i.saturating_add(6),
         }
     }
     fn from_wire(n: u32) -> Self {
@@ -97,7 +104,9 @@ impl Derived {
             1 => Self::Sum,
             2 => Self::Count,
             3 => Self::Infinity,
-            i => Self::At(i - 4),
+            4 => Self::Minimum,
+            5 => Self::Maximum,
+            i => Self::At(i - 6),
         }
     }
 }
@@ -145,6 +154,12 @@ pub(super) struct Request {
     /// Data points that are not in `points` because their metric was refused.
     pub(super) skipped_points: u64,
     pub(super) has_delta: bool,
+    /// What was noticed on the way.
+    pub(super) noted: Noted,
+    /// Entries of the batch whose canonical keys are not known.
+    pub(super) unknown_keys: Vec<u32>,
+    /// A batch to fill, kept for its allocations.
+    pub(super) spare: WriteBatch,
     pub(super) explicit: super::points::Explicit,
 }
 
@@ -160,6 +175,9 @@ impl Request {
         self.refusals.clear();
         self.skipped_points = 0;
         self.has_delta = false;
+        self.noted = Noted::default();
+        self.unknown_keys.clear();
+        self.spare.clear();
     }
     /// Ends a series of a data point: everything pushed since the last end belongs to it.
     #[inline]

@@ -13,6 +13,7 @@ use crate::labels::Pairs;
 use crate::limits::Limits;
 use crate::wire::Reader;
 use engine::{MetricType, SeriesEntry};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use storage_format::model::{Labels, METRIC_NAME};
 
@@ -31,6 +32,8 @@ pub(super) struct Resolver<'a> {
     /// What a resource adds to each of its series.
     resources: BTreeMap<u32, Result<ResourceLabels, String>>,
     names: BTreeMap<u32, Result<String, String>>,
+    /// Attributes that fell together with another one.
+    collisions: Cell<u64>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -43,7 +46,12 @@ struct ResourceLabels {
 impl<'a> Resolver<'a> {
     pub(super) fn new(request: &'a Request, config: &'a Config, limits: &'a Limits) -> Self {
         let (resources, names) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, config, limits, resources, names }
+        Self { request, config, limits, resources, names, collisions: Cell::new(0) }
+    }
+
+    /// How many attributes fell together with another one under one label name so far.
+    pub(super) fn collisions(&self) -> u64 {
+        self.collisions.get()
     }
 
     /// The labels of a series of the batch.
@@ -90,13 +98,15 @@ impl<'a> Resolver<'a> {
             self.add_scope(metric.scope, &mut labels)?;
         }
         if self.config.type_and_unit_labels {
-            self.add_type_and_unit(&metric, &mut labels);
+            self.add_type_and_unit(&metric, derived, &mut labels);
         }
         let mut name = self.name(point.metric, &metric)?;
         match derived {
             Derived::Plain => {}
             Derived::Sum => name += "_sum",
             Derived::Count => name += "_count",
+            Derived::Minimum => name += "_min",
+            Derived::Maximum => name += "_max",
             Derived::Infinity => {
                 name += "_bucket";
                 labels.insert("le".to_owned(), "+Inf".to_owned());
@@ -136,6 +146,7 @@ impl<'a> Resolver<'a> {
             }
             let slot = into.entry(label_name(self.config, key)?.into_owned()).or_default();
             if !slot.is_empty() {
+                self.collisions.set(self.collisions.get() + 1);
                 slot.push(';');
             }
             slot.push_str(&value);
@@ -216,9 +227,10 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn add_type_and_unit(&self, metric: &Metric, into: &mut LabelMap) {
+    fn add_type_and_unit(&self, metric: &Metric, derived: Derived, into: &mut LabelMap) {
         let native_delta = metric.delta && self.config.delta == DeltaMode::Native;
         let kind = match metric.metric_type() {
+            _ if matches!(derived, Derived::Minimum | Derived::Maximum) => "gauge",
             _ if native_delta => "",
             MetricType::Counter => "counter",
             MetricType::Gauge => "gauge",

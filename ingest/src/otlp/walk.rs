@@ -6,6 +6,7 @@
 
 use super::config::{Config, DeltaMode};
 use super::names::{NameKind, metric_name, unit_name};
+use super::noted::Note;
 use super::points;
 use super::request::{Kind, Metric, Place, Request, Resource, Scope};
 use crate::keys::fold;
@@ -141,6 +142,9 @@ impl Walk<'_> {
             self.skip(shape.points, || "metric name or unit is not UTF-8".to_owned());
             return Ok(());
         };
+        if shape.points == 0 {
+            self.request.noted.add(Note::EmptyDataPoints);
+        }
         let refused = match shape.temporality {
             Temporality::Unspecified => Some("has no aggregation temporality"),
             Temporality::Delta if self.config.delta == DeltaMode::Reject => {
@@ -306,7 +310,7 @@ impl Walk<'_> {
     pub(super) fn derived_key(point: u128, derived: Derived, bound: f64) -> u128 {
         match derived {
             Derived::Plain => point,
-            Derived::At(_) => fold(point, u128::from(bound.to_bits()) << 8 | 4),
+            Derived::At(_) => fold(point, u128::from(bound.to_bits()) << 8 | 0xff),
             other => fold(point, u128::from(other.to_wire())),
         }
     }

@@ -197,7 +197,7 @@ fn append(
     canonical: &Canonical,
 ) -> Result<Receipt, Error> {
     if version == Version::V2 {
-        canonical.apply(&mut scratch.batch);
+        canonical.apply(&mut scratch.batch, |_| ());
     }
     let mut learned = Learned::default();
     let view: &Scratch = scratch;

@@ -7,9 +7,10 @@ use super::family::{Families, Family, Kind, Sample, Summary};
 use super::http::HttpMetrics;
 use super::{process, storage};
 use crate::api::status;
+use ingest::otlp::Note;
 use ingest::remote_write::{Receipt, Version};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use storage_format::model::Timestamp;
 
 /// The parts of a query's time that are observed.
@@ -155,19 +156,46 @@ impl WriteMetrics {
 pub struct OtlpMetrics {
     points: AtomicU64,
     rejected: AtomicU64,
+    noted: [AtomicU64; Note::ALL.len()],
+    receiver: OnceLock<Weak<ingest::otlp::Receiver>>,
 }
 
 impl OtlpMetrics {
+    /// Shows the state of this receiver from now on. A second one is ignored.
+    pub fn watch(&self, receiver: &Arc<ingest::otlp::Receiver>) {
+        let _ = self.receiver.set(Arc::downgrade(receiver));
+    }
     /// Counts a request that is durable.
     pub fn count(&self, receipt: &ingest::otlp::Receipt) {
         self.points.fetch_add(receipt.points.saturating_sub(receipt.rejected), Ordering::Relaxed);
         self.rejected.fetch_add(receipt.rejected, Ordering::Relaxed);
+        for (counter, note) in self.noted.iter().zip(Note::ALL) {
+            if receipt.noted.count(note) > 0 {
+                counter.fetch_add(receipt.noted.count(note), Ordering::Relaxed);
+            }
+        }
     }
     fn collect(&self, families: &mut Families) {
         let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
         families.counter("marigram_otlp_data_points_total", "OTLP data points stored.", count(&self.points));
         let rejected = count(&self.rejected);
         families.counter("marigram_otlp_rejected_total", "OTLP data points not stored.", rejected);
+        let named = |(counter, note): (&AtomicU64, Note)| {
+            (vec![("category", note.name().to_owned())], count(counter) as f64)
+        };
+        families.add(
+            "marigram_otlp_warnings_total",
+            "What was noticed while OTLP data points were translated, by what it is.",
+            Kind::Counter,
+            self.noted.iter().zip(Note::ALL).map(named).collect(),
+        );
+        if let Some(receiver) = self.receiver.get().and_then(Weak::upgrade) {
+            families.gauge(
+                "marigram_otlp_delta_streams",
+                "Delta streams whose totals are held in memory (the others are read from storage).",
+                receiver.delta_streams() as f64,
+            );
+        }
     }
 }
 

@@ -108,6 +108,45 @@ fn refused_points_are_a_partial_success() {
 }
 
 #[test]
+fn what_was_noticed_is_counted_by_what_it_is() {
+    let server = server(&["--otlp.keep-histogram-min-max"]);
+    let now = server::observe::log::now();
+    let delta = |time: i64| {
+        format!(
+            r#"{{"name":"d","sum":{{"aggregationTemporality":1,"isMonotonic":true,"dataPoints":[{{"asInt":"1","timeUnixNano":"{time}000000"}}]}}}}"#
+        )
+    };
+    let big = format!(
+        r#"{{"name":"i","gauge":{{"dataPoints":[{{"asInt":"9007199254740993","timeUnixNano":"{now}000000"}}]}}}}"#
+    );
+    let range = format!(
+        r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[{{"count":2,"sum":3,"min":1,"max":2,"timeUnixNano":"{now}000000"}}]}}}}"#
+    );
+    let metrics =
+        [delta(now), delta(now), delta(now - 1000), big, range, r#"{"name":"e","gauge":{}}"#.to_owned()]
+            .join(",");
+    let body = format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{metrics}]}}]}}]}}"#);
+    let reply = post(&server, "/v1/metrics", &[JSON], body.as_bytes());
+    assert_eq!(reply.json("/partialSuccess/rejectedDataPoints"), "1");
+    let metrics = server.get("/metrics").text().to_owned();
+    for (category, count) in [
+        ("empty_data_points", 1),
+        ("inexact_integer", 1),
+        ("delta_repeated", 1),
+        ("delta_late", 1),
+        ("delta_invalid", 0),
+    ] {
+        let line = format!("marigram_otlp_warnings_total{{category=\"{category}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert!(metrics.contains("marigram_otlp_delta_streams 1\n"), "{metrics}");
+    for (name, value) in [("h_min", "1"), ("h_max", "2")] {
+        let found = server.get(&format!("/api/v1/query?query={name}")).json("/data/result/0/value/1");
+        assert_eq!(found, value, "{name}");
+    }
+}
+
+#[test]
 fn errors_are_a_status_in_the_format_of_the_request() {
     let server = server(&[]);
     let reply = post(&server, "/v1/metrics", &[JSON], b"[]");
