@@ -6,12 +6,13 @@ use crate::exemplars::{Exemplar, ExemplarStore};
 use crate::head::{Head, HeadLimits};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
-use crate::recovery::recover;
+use crate::recovery::{Corruptions, recover};
 use crate::snapshot::BlockList;
 use crate::store::Store;
 use crate::wal::Wal;
 use crate::{
-    AppendOutcome, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch, series_key,
+    AppendOutcome, DamagedBlock, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch,
+    series_key,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) wake: Condvar,
     pub(crate) counters: Counters,
     pub(crate) reports: Mutex<Vec<String>>,
+    /// Damage that opening met.
+    pub(crate) corruptions: Corruptions,
 }
 
 #[derive(Default)]
@@ -149,7 +152,8 @@ impl Engine {
             closing: Mutex::new(false),
             wake: Condvar::new(),
             counters: Counters::default(),
-            reports: Mutex::new(recovered.damage),
+            reports: Mutex::new(recovered.reports),
+            corruptions: recovered.corruptions,
         });
         let engine = Self { inner, worker: Mutex::new(None), _lock: directory_lock };
         if background {
@@ -296,6 +300,25 @@ impl Engine {
         self.inner.live_blocks().iter().map(|block| block.entry).collect()
     }
 
+    /// The live blocks in which damage was met since the directory was opened. Their files are kept, merges
+    /// leave them alone, and reading what is damaged of them fails (or is left out of partial answers).
+    #[must_use]
+    pub fn damaged_blocks(&self) -> Vec<DamagedBlock> {
+        let damaged = |block: &Arc<Block>| {
+            let reason = block.damage()?.to_owned();
+            Some(DamagedBlock { entry: block.entry, path: block.path().to_owned(), reason })
+        };
+        self.inner.live_blocks().iter().filter_map(damaged).collect()
+    }
+
+    /// Number of damaged places that opening met in log and checkpoint, and of blocks in which damage was met.
+    #[must_use]
+    pub fn corruption_count(&self) -> u64 {
+        let Corruptions { log, checkpoint } = self.inner.corruptions;
+        log + checkpoint
+            + self.inner.live_blocks().iter().filter(|block| block.damage().is_some()).count() as u64
+    }
+
     /// For each label pair of the head the number of its series: name, value, series.
     pub fn visit_cardinality(&self, visit: &mut dyn FnMut(&str, &str, u64)) {
         self.inner.head.visit_cardinality(visit);
@@ -357,6 +380,19 @@ impl Inner {
         reports.push(sentence);
     }
 
+    /// The kept sentences, and those about damage that readers met in blocks since.
+    fn all_reports(&self) -> Vec<String> {
+        let mut reports = lock(&self.reports).clone();
+        for block in self.live_blocks().iter() {
+            if let Some(damage) = block.damage()
+                && !reports.iter().any(|known| known == damage)
+            {
+                reports.push(damage.to_owned());
+            }
+        }
+        reports
+    }
+
     fn stats(&self) -> Stats {
         let (blocks, wal) = (self.live_blocks(), self.wal.counters());
         let newest = self.head.newest();
@@ -379,7 +415,10 @@ impl Inner {
             merges: load(&self.counters.merges),
             checkpoints: load(&self.counters.checkpoints),
             failures: load(&self.counters.failures),
-            reports: lock(&self.reports).clone(),
+            damaged_blocks: blocks.iter().filter(|block| block.damage().is_some()).count() as u64,
+            wal_corruptions: self.corruptions.log,
+            checkpoint_corruptions: self.corruptions.checkpoint,
+            reports: self.all_reports(),
         }
     }
 }

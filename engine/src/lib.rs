@@ -6,6 +6,7 @@
 pub mod batch;
 mod block;
 mod compaction;
+mod damage;
 mod engine;
 mod error;
 mod exemplars;
@@ -31,6 +32,6 @@ pub use options::{Options, WalSync};
 pub use outcome::{AppendOutcome, Rejected, Rejection};
 pub use select::{MatchOp, Matcher, MatcherError};
 pub use snapshot::{Series, Snapshot};
-pub use stats::Stats;
+pub use stats::{DamagedBlock, Stats};
 pub use storage_format::catalog::BlockEntry;
 pub use ticket::Ticket;

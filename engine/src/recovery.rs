@@ -1,7 +1,9 @@
 //! Opening: lock, catalog, blocks, checkpoint, log, head.
 //!
-//! Invariant: the log continues at the greater of its own end and the catalog's position, so that no
-//! position is used twice even when the log's unsynced tail was lost.
+//! Invariants: the log continues at the greater of its own end and the catalog's position, so that no
+//! position is used twice even when the log's unsynced tail was lost. Damage never keeps the directory from
+//! opening, but for that of the catalog and for files of newer versions: what is whole is there, what is lost
+//! is told, and the damaged files of log and checkpoint, which are replaced soon, are kept under `damaged`.
 
 use crate::Error;
 use crate::block::{Block, block_path};
@@ -10,7 +12,6 @@ use crate::metadata::MetadataStore;
 use crate::store::Store;
 use crate::wal::replay::Log;
 use rayon::prelude::*;
-use std::path::PathBuf;
 use std::sync::Arc;
 use storage_format::FormatError;
 use storage_format::catalog::Catalog;
@@ -27,8 +28,17 @@ pub(crate) struct Recovered {
     /// Whether anything came from the log. What was read may stand in the page cache only, so nothing may
     /// be acknowledged that builds on it before a checkpoint has it.
     pub(crate) from_log: bool,
-    /// Damage that was found, a sentence each; the data around it is there.
-    pub(crate) damage: Vec<String>,
+    /// Damage that was found and other things worth telling, a sentence each; the data around it is there.
+    pub(crate) reports: Vec<String>,
+    /// Damaged places in the log and in the checkpoint.
+    pub(crate) corruptions: Corruptions,
+}
+
+/// How many damaged places opening met.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Corruptions {
+    pub(crate) log: u64,
+    pub(crate) checkpoint: u64,
 }
 
 /// Opens every live block. A block that cannot be opened is kept in the list: queries that would need it
@@ -47,6 +57,10 @@ fn open_blocks(store: &Store, catalog: &Catalog, damage: &mut Vec<String>) -> Ve
     blocks
 }
 
+/// Loads what is whole of a checkpoint; the damaged places go to `damage`.
+///
+/// # Errors
+/// When it is of a newer version.
 fn load_checkpoint(
     store: &Store,
     number: u64,
@@ -55,30 +69,37 @@ fn load_checkpoint(
     damage: &mut Vec<String>,
 ) -> Result<(), Error> {
     let path = store.checkpoint_path(number);
-    let bytes = store.fs.map(&path).map_err(Store::io(&path, "read"))?;
+    let bytes = match store.fs.map(&path).map_err(Store::io(&path, "read")) {
+        Ok(bytes) => bytes,
+        Err(e) => {
+            damage.push(format!("{e}; what the head held at the last checkpoint is lost"));
+            return Ok(());
+        }
+    };
     let mut damaged = Vec::new();
-    let corrupt = |path: PathBuf| move |source| Error::Corrupt { path, source };
-    let frames = checkpoint::frames(&bytes, &mut damaged).map_err(corrupt(path.clone()))?;
-    let failed: Vec<FormatError> = frames
+    let corrupt = |source| Error::Corrupt { path: path.clone(), source };
+    let frames = checkpoint::frames(&bytes, &mut damaged).map_err(corrupt)?;
+    let failed: Vec<(usize, FormatError)> = frames
         .par_iter()
-        .filter_map(|(compressed, length)| {
-            let loaded = load_frame(compressed, *length, head, metadata);
-            let start = compressed.as_ptr() as usize - bytes.as_ptr() as usize;
-            bytes.release(start..start + compressed.len());
-            loaded.err()
+        .filter_map(|frame| {
+            let loaded = load_frame(frame, head, metadata);
+            let start = frame.compressed.as_ptr() as usize - bytes.as_ptr() as usize;
+            bytes.release(start..start + frame.compressed.len());
+            loaded.err().map(|e| (frame.offset, e))
         })
         .collect();
-    damage.extend(damaged.iter().chain(&failed).map(|e| format!("{}: {e}", path.display())));
+    let name = path.display();
+    damage.extend(damaged.iter().map(|e| format!("{name}: {e}; the series there are lost")));
+    damage.extend(failed.iter().map(|(at, e)| format!("{name}: the frame at byte {at}: {e}")));
     Ok(())
 }
 
 fn load_frame(
-    compressed: &[u8],
-    length: usize,
+    frame: &checkpoint::Frame<'_>,
     head: &Head,
     metadata: &MetadataStore,
 ) -> Result<(), FormatError> {
-    let payload = checkpoint::unpack(compressed, length)?;
+    let payload = checkpoint::unpack(frame.compressed, frame.length)?;
     match payload.split_first() {
         Some((&checkpoint::SERIES, groups)) => head.restore(groups),
         Some((&checkpoint::METADATA, entries)) => {
@@ -89,7 +110,7 @@ fn load_frame(
     }
 }
 
-/// Applies the log from a position on.
+/// Applies the log from a position on; what of its content cannot be used goes to `damage`.
 fn replay(
     store: &Store,
     from: u64,
@@ -97,25 +118,32 @@ fn replay(
     metadata: &MetadataStore,
     damage: &mut Vec<String>,
 ) -> Result<Log, Error> {
+    let dir = store.wal_dir();
+    let name = dir.display();
     let replay = Replay::new(head);
-    let mut found = Vec::new();
-    let mut visit = |run: &[(u8, &[u8])]| {
+    let mut visit = |run: &[(u8, &[u8])], lossy: bool| {
         let mut batches = Vec::with_capacity(run.len());
         for (record_type, payload) in run {
             match *record_type {
                 record::BATCH => batches.push(*payload),
+                // They are known, unless the batch before is lost.
+                record::DEFINITIONS => batches.extend(lossy.then_some(*payload)),
                 record::METADATA => match record::read_metadata(payload) {
                     Ok(entries) => metadata.restore(entries),
-                    Err(e) => found.push(e.to_string()),
+                    Err(e) => damage.push(format!("{name}: {e}")),
                 },
-                unknown => found.push(format!("record of unknown type {unknown}")),
+                unknown => damage.push(format!("{name}: a record of unknown type {unknown} is lost")),
             }
         }
-        found.extend(replay.apply(&batches).iter().map(FormatError::to_string));
+        damage.extend(replay.apply(&batches).iter().map(|e| format!("{name}: {e}")));
     };
-    let mut log = Log::read(&*store.fs, &store.wal_dir(), from, &mut visit)?;
-    damage.append(&mut log.damage);
-    damage.extend(found.iter().map(|e| format!("write-ahead log: {e}")));
+    let log = Log::read(&*store.fs, &dir, from, &mut visit)?;
+    let orphans = replay.orphans();
+    if orphans > 0 {
+        damage.push(format!(
+            "{name}: {orphans} samples are lost, because what says of which series they are is lost"
+        ));
+    }
     Ok(log)
 }
 
@@ -126,14 +154,28 @@ pub(crate) fn recover(
     head: &Head,
     metadata: &MetadataStore,
 ) -> Result<Recovered, Error> {
-    let mut damage = Vec::new();
+    let mut reports = Vec::new();
     store.remove_unlisted(&catalog)?;
-    let blocks = open_blocks(store, &catalog, &mut damage);
+    let blocks = open_blocks(store, &catalog, &mut reports);
+    let mut damage = Vec::new();
     if catalog.checkpoint != 0 {
         load_checkpoint(store, catalog.checkpoint, head, metadata, &mut damage)?;
     }
-    let log = replay(store, catalog.log_position, head, metadata, &mut damage)?;
+    let mut kept =
+        if damage.is_empty() { Vec::new() } else { vec![store.checkpoint_path(catalog.checkpoint)] };
+    let mut corruptions = Corruptions { checkpoint: damage.len() as u64, log: 0 };
+    reports.append(&mut damage);
+    let mut log = replay(store, catalog.log_position, head, metadata, &mut damage)?;
+    corruptions.log = (log.damage.len() + damage.len()) as u64;
+    kept.append(&mut log.damaged_files);
+    reports.extend(log.damage.into_iter().chain(damage).chain(log.notices));
+    for path in kept {
+        // What is lost already is not more lost when this fails.
+        if let Err(e) = store.keep_damaged(&path) {
+            reports.push(format!("the damaged file is not kept: {e}"));
+        }
+    }
     let next = log.end.max(catalog.log_position);
     head.recount_oldest();
-    Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, damage })
+    Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, reports, corruptions })
 }

@@ -7,6 +7,7 @@
 //! ([`Snapshot::at_once`]). Nothing here holds a lock after it returns.
 
 use crate::block::{Block, BlockSeries};
+use crate::damage::{Missing, tolerate};
 use crate::head::{Head, HeadData, HeadSeries, decode_chunk};
 use crate::{Error, Matcher};
 use hashbrown::{HashMap, HashSet};
@@ -22,6 +23,8 @@ pub(crate) type BlockList = RwLock<LiveBlocks>;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     sources: Sources,
+    /// What is left out of partial answers; `None` where damage is an error.
+    missing: Option<Arc<Missing>>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +55,7 @@ type LiveBlocks = Arc<Vec<Arc<Block>>>;
 pub struct Series {
     labels: Labels,
     pieces: Vec<Piece>,
+    missing: Option<Arc<Missing>>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +69,7 @@ impl Series {
     /// A series in memory.
     #[must_use]
     pub fn from_samples(labels: Labels, samples: Arc<Samples>) -> Self {
-        Self { labels, pieces: vec![Piece::Samples(samples)] }
+        Self { labels, pieces: vec![Piece::Samples(samples)], missing: None }
     }
 
     /// Its label set.
@@ -78,7 +82,7 @@ impl Series {
     /// samples resolved.
     ///
     /// # Errors
-    /// When a block is damaged or cannot be read.
+    /// When a block is damaged or cannot be read; not if the series is one of a partial view.
     pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
         into.clear();
         for piece in &self.pieces {
@@ -86,7 +90,7 @@ impl Series {
             match piece {
                 Piece::Samples(samples) => append_range(samples, range, into),
                 Piece::Head(data) => read_head(data, range, into)?,
-                Piece::Block(series) => series.read(range, into)?,
+                Piece::Block(series) => series.read(range, self.missing.as_deref(), into)?,
             }
             settle(into, before);
         }
@@ -207,12 +211,12 @@ fn limited<T>(found: BTreeSet<T>, limit: usize) -> Vec<T> {
 impl Snapshot {
     /// A view over series in memory, for embedding and tests.
     pub fn from_series(series: impl IntoIterator<Item = Series>) -> Self {
-        Self { sources: Sources::Memory(Arc::new(series.into_iter().collect())) }
+        Self { sources: Sources::Memory(Arc::new(series.into_iter().collect())), missing: None }
     }
 
     /// A view over an engine's head and blocks. Samples before `oldest` are beyond the retention.
     pub(crate) fn of_engine(head: Arc<Head>, blocks: Arc<BlockList>, oldest: Timestamp) -> Self {
-        Self { sources: Sources::Engine { head, blocks, oldest, fixed: Arc::default() } }
+        Self { sources: Sources::Engine { head, blocks, oldest, fixed: Arc::default() }, missing: None }
     }
 
     /// This view with the given selections (matchers, range) fixed at one moment: [`Snapshot::select`] with
@@ -234,14 +238,34 @@ impl Snapshot {
         let selections = selections.into_iter().zip(found).map(fix).collect();
         let fixed = Arc::new(Fixed { selections, blocks: live });
         let (head, blocks, oldest) = (Arc::clone(head), Arc::clone(blocks), *oldest);
-        Ok(Self { sources: Sources::Engine { head, blocks, oldest, fixed } })
+        let missing = self.missing.clone();
+        Ok(Self { sources: Sources::Engine { head, blocks, oldest, fixed }, missing })
+    }
+
+    /// The same view for a reader who takes partial answers: instead of failing on damaged files it leaves
+    /// out what they held and tells so in [`Snapshot::warnings`].
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Self { missing: Some(Arc::default()), ..self }
+    }
+
+    /// What was left out so far of what was selected and read through this view: a sentence for each damaged
+    /// place that names its file, at most ten and one that counts the rest. Always empty unless the view is
+    /// [`partial`](Snapshot::partial).
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.missing.as_ref().map_or_else(Vec::new, |missing| missing.sentences())
+    }
+
+    fn tolerate<T: Default>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        tolerate(self.missing.as_deref(), result)
     }
 
     /// The series that fulfil all `matchers` and may have samples in `range`, in no particular order,
     /// each label set once.
     ///
     /// # Errors
-    /// When an index is damaged or cannot be read.
+    /// When an index is damaged or cannot be read; not if the view is [`partial`](Snapshot::partial).
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Series>, Error> {
         let (head, blocks, oldest, fixed) = match &self.sources {
             Sources::Memory(series) => {
@@ -260,19 +284,22 @@ impl Snapshot {
             }
         };
         let blocks = overlapping(&live, range);
-        let head_only = |(labels, data)| Series { labels, pieces: vec![Piece::Head(data)] };
+        let head_only = |(labels, data)| Series { labels, pieces: vec![Piece::Head(data)], missing: None };
         if blocks.is_empty() {
             return Ok(recent.into_iter().map(head_only).collect());
         }
         let mut found: Vec<Series> = Vec::with_capacity(recent.len());
         let mut places: HashMap<Labels, usize> = HashMap::with_capacity(recent.len());
         for block in blocks {
-            for (labels, series) in block.select(matchers)? {
+            for (labels, series) in block.select(matchers, self.missing.as_deref())? {
                 add(&mut found, &mut places, labels, Piece::Block(series));
             }
         }
         for (labels, data) in recent {
             add(&mut found, &mut places, labels, Piece::Head(data));
+        }
+        if self.missing.is_some() {
+            found.iter_mut().for_each(|series| series.missing.clone_from(&self.missing));
         }
         Ok(found)
     }
@@ -296,7 +323,8 @@ impl Snapshot {
                 Sources::Engine { head, blocks, .. } => {
                     head.labels(set, range, &mut found)?;
                     for block in overlapping(&live(blocks), range) {
-                        found.extend(block.select(set)?.into_iter().map(|(labels, _)| labels));
+                        let selected = block.select(set, self.missing.as_deref())?;
+                        found.extend(selected.into_iter().map(|(labels, _)| labels));
                     }
                 }
             }
@@ -327,10 +355,10 @@ impl Snapshot {
             head.label_names(set, range, &mut found)?;
             for block in overlapping(&live(blocks), range) {
                 if set.is_empty() {
-                    found.extend(block.label_names()?);
+                    found.extend(self.tolerate(block.label_names())?);
                     continue;
                 }
-                for (labels, _) in block.select(set)? {
+                for (labels, _) in block.select(set, self.missing.as_deref())? {
                     found.extend(labels.iter().map(|(n, _)| n.to_owned()));
                 }
             }
@@ -361,13 +389,13 @@ impl Snapshot {
             };
             head.label_values(name, set, range, &mut found)?;
             for block in overlapping(&live(blocks), range) {
-                let matched = if set.is_empty() { None } else { Some(block.resolve(set)?) };
-                block.visit_postings(name, &mut |value, series| {
+                let matched = if set.is_empty() { None } else { Some(self.tolerate(block.resolve(set))?) };
+                self.tolerate(block.visit_postings(name, &mut |value, series| {
                     let wanted = matched.as_ref().is_none_or(|matched| !series.is_disjoint(matched));
                     if wanted && !found.contains(value) {
                         found.insert(value.to_owned());
                     }
-                })?;
+                }))?;
             }
         }
         Ok(limited(found, limit))
@@ -392,7 +420,7 @@ fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Lab
         Some(at) => found[*at].pieces.push(piece),
         None => {
             places.insert(labels.clone(), found.len());
-            found.push(Series { labels, pieces: vec![piece] });
+            found.push(Series { labels, pieces: vec![piece], missing: None });
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Numbers about the engine, for `/metrics` and the status pages.
 
 use crate::Rejection;
+use std::path::PathBuf;
+use storage_format::catalog::BlockEntry;
 use storage_format::model::Timestamp;
 
 /// Numbers about an engine. Counters count from the start of the process.
@@ -38,8 +40,25 @@ pub struct Stats {
     pub merges: u64,
     /// Checkpoints of the head.
     pub checkpoints: u64,
-    /// Failures of background work, and damage found later than at opening.
+    /// Failures of background work.
     pub failures: u64,
+    /// Live blocks in which damage was met.
+    pub damaged_blocks: u64,
+    /// Damaged places of the log that opening met; each cost a record, or the bytes up to the next one.
+    pub wal_corruptions: u64,
+    /// Damaged places of the checkpoint that opening met; each cost the series there.
+    pub checkpoint_corruptions: u64,
     /// Damage found and failures of background work, a sentence each, the newest last.
     pub reports: Vec<String>,
+}
+
+/// A block that is not, or not wholly, what it should be.
+#[derive(Debug, Clone)]
+pub struct DamagedBlock {
+    /// What the catalog says about it; answers lack its time range, or parts of it.
+    pub entry: BlockEntry,
+    /// Its file.
+    pub path: PathBuf,
+    /// The first damage that was met, in words that name the file.
+    pub reason: String,
 }

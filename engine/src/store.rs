@@ -5,6 +5,7 @@
 
 use crate::Error;
 use crate::io::{File, FileSystem};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage_format::catalog::Catalog;
@@ -39,6 +40,19 @@ impl Store {
     /// Gives a sealed file a second name.
     pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), Error> {
         self.fs.hard_link(from, to).map_err(Self::io(to, "link"))
+    }
+
+    /// Gives a damaged file a second name under `damaged`, so that it is there when its place is taken.
+    pub(crate) fn keep_damaged(&self, path: &Path) -> Result<(), Error> {
+        let dir = self.root.join("damaged");
+        let Some(name) = path.file_name() else { return Ok(()) };
+        self.fs.create_dir(&dir).map_err(Self::io(&dir, "create"))?;
+        let kept = dir.join(name);
+        match self.fs.hard_link(path, &kept) {
+            // The file is not there any more, or was kept before.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => Ok(()),
+            linked => linked.map_err(Self::io(&kept, "link")),
+        }
     }
 
     /// Takes the directory's lock.
@@ -103,7 +117,7 @@ impl Store {
                 let catalog = Catalog::decode(&bytes);
                 catalog.map(Some).map_err(|source| Error::Corrupt { path, source })
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
                 let blocks = self.blocks_dir();
                 let files = self.fs.list(&blocks).map_err(Self::io(&blocks, "list"))?;
                 if files.iter().any(|f| f.extension().is_some_and(|e| e == "block")) {

@@ -138,6 +138,7 @@ impl QueryEngine {
         let annotations: Annotations =
             shared.annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (mut warnings, infos) = annotations.into_texts(text);
+        warnings.extend(snapshot.warnings());
         if cut(&mut value, params.limit) {
             warnings.push("results truncated due to limit".to_owned());
         }

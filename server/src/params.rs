@@ -8,7 +8,7 @@ use crate::net::{BodyError, read_body};
 use crate::state::App;
 use crate::wire::time_text::{self, BadDuration, MAX_TIMESTAMP, MIN_TIMESTAMP};
 use axum::extract::{FromRequest, Request};
-use engine::Matcher;
+use engine::{Engine, Matcher, Snapshot};
 use hyper::{Method, header};
 use query::parse::{Options, parse_metric_selector};
 use std::num::IntErrorKind;
@@ -155,6 +155,26 @@ impl Params {
                 }
             },
         }
+    }
+    /// What the request reads: the engine's view of now; with `partial_response=true` one that leaves out what
+    /// is damaged and warns, where otherwise the request would fail.
+    ///
+    /// # Errors
+    /// When the parameter is neither true nor false.
+    pub fn view(&self, engine: &Arc<Engine>) -> Result<impl FnOnce() -> Snapshot + Send + use<>, ApiError> {
+        let name = "partial_response";
+        let partial = match self.get(name) {
+            "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
+            other => {
+                return Err(ApiError::invalid_parameter(
+                    name,
+                    format_args!("{other:?} is neither true nor false"),
+                ));
+            }
+        };
+        let engine = Arc::clone(engine);
+        Ok(move || if partial { engine.snapshot().partial() } else { engine.snapshot() })
     }
     /// The closed range from `start` to `end`, everything when absent.
     ///

@@ -1,8 +1,9 @@
 //! Head checkpoints: what the head held at some log position, so that the log before it can go.
 //!
-//! Bytes: magic and version (8) · frames · end frame. A frame (little-endian): length of the compressed
-//! payload u32 · length of the payload u32 · CRC-32C of the compressed payload u32 · the same of the 12
-//! bytes before u32 · zstd payload. The end frame has both lengths 0. A payload begins with its kind:
+//! Bytes: magic and version (8) · 0 u32 · CRC-32C of the 12 bytes before u32 · frames · end frame. A frame (little-endian): length of the compressed
+//! payload u32 · length of the payload u32 · CRC-32C of the compressed payload u32 · CRC-32C of the 12
+//! bytes before, seeded with the frame's offset in the file, u32 · zstd payload. The end frame has both
+//! lengths 0. Behind damage the next frame is found by its header. A payload begins with its kind:
 //! 1 groups of series until its end, 2 one metadata record (`wal::record`).
 //!
 //! A group: label table (`label_table`) · number of series varint, then each as
@@ -12,7 +13,7 @@
 //! timestamp zigzag varint, last less first varint, length varint, bytes (kinds 0 and 2 are head chunks,
 //! 1 and 3 histogram chunks; 2 and 3 came late).
 
-use crate::bytes::{Cursor, put_varint, put_varint_signed};
+use crate::bytes::{Cursor, inflate, put_varint, put_varint_signed};
 use crate::error::{FormatError, FormatErrorKind};
 use crate::label_table::{LabelTable, LabelTableBuilder};
 use crate::model::Timestamp;
@@ -28,6 +29,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
 const WHAT: &str = "head checkpoint";
 const HEADER: usize = 16;
+/// Bytes before the first frame.
+pub const FILE_HEADER_BYTES: usize = 16;
 
 /// One series of a checkpoint, without its labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,8 +219,38 @@ impl<'a> SeriesReader<'a> {
     }
 }
 
-/// Appends a frame around a payload; an empty payload makes the end frame.
-pub fn put_frame(payload: &[u8], out: &mut Vec<u8>) {
+/// The bytes before the first frame.
+#[must_use]
+pub fn file_header() -> [u8; FILE_HEADER_BYTES] {
+    let mut header = [0; FILE_HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    let crc = crc32c::crc32c(&header[..12]);
+    header[12..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// What is wrong with the bytes before the first frame.
+fn check_file_header(bytes: &[u8]) -> Result<(), FormatError> {
+    let header = bytes.get(..FILE_HEADER_BYTES).ok_or(FormatError::truncated(WHAT, bytes.len()))?;
+    if header[..7] != MAGIC[..7] {
+        return Err(FormatError::new(WHAT, 0, FormatErrorKind::BadMagic));
+    }
+    if crc32c::crc32c(&header[..12]).to_le_bytes() != header[12..] {
+        return Err(FormatError::new(WHAT, 12, FormatErrorKind::BadChecksum));
+    }
+    if header[7] != MAGIC[7] {
+        return Err(FormatError::new(WHAT, 7, FormatErrorKind::UnknownVersion));
+    }
+    Ok(())
+}
+
+fn header_crc(offset: u64, header: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&offset.to_le_bytes()), header)
+}
+
+/// Appends a frame around a payload, to stand at byte `offset` of the file; an empty payload makes the end
+/// frame.
+pub fn put_frame(offset: u64, payload: &[u8], out: &mut Vec<u8>) {
     let compressed = if payload.is_empty() {
         Vec::new()
     } else {
@@ -227,46 +260,66 @@ pub fn put_frame(payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(compressed.len() as u32).to_le_bytes());
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     out.extend_from_slice(&crc32c::crc32c(&compressed).to_le_bytes());
-    let crc = crc32c::crc32c(&out[at..at + 12]);
+    let crc = header_crc(offset, &out[at..at + 12]);
     out.extend_from_slice(&crc.to_le_bytes());
     out.extend_from_slice(&compressed);
 }
 
-/// The compressed payloads of a whole checkpoint, each with the length it unpacks to. Damaged payloads are
-/// left out and reported in `damage`.
+/// One frame of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its offset in the file.
+    pub offset: usize,
+    /// The compressed payload.
+    pub compressed: &'a [u8],
+    /// How long the payload is.
+    pub length: usize,
+}
+
+/// The frames of a whole checkpoint whose payloads are good. What is not is left out and reported in
+/// `damage`, with its offset in the file: a payload costs its frame, anything else the bytes up to the next
+/// good frame header.
 ///
 /// # Errors
-/// When the file is cut or a frame's header is damaged: what follows cannot be found.
-pub fn frames<'a>(
-    bytes: &'a [u8],
-    damage: &mut Vec<FormatError>,
-) -> Result<Vec<(&'a [u8], usize)>, FormatError> {
-    if bytes.get(..8).is_none_or(|magic| magic[..7] != MAGIC[..7]) {
-        return Err(FormatError::new(WHAT, 0, FormatErrorKind::BadMagic));
+/// When the file is of a newer version: nothing is known about what it holds, so it must not be touched.
+pub fn frames<'a>(bytes: &'a [u8], damage: &mut Vec<FormatError>) -> Result<Vec<Frame<'a>>, FormatError> {
+    match check_file_header(bytes) {
+        Err(newer) if newer.kind == FormatErrorKind::UnknownVersion => return Err(newer),
+        checked => damage.extend(checked.err()),
     }
-    if bytes[7] != MAGIC[7] {
-        return Err(FormatError::new(WHAT, 7, FormatErrorKind::UnknownVersion));
-    }
-    let mut cursor = Cursor::new(WHAT, bytes);
-    cursor.take(8)?;
-    let mut found = Vec::new();
-    loop {
-        let at = cursor.position();
-        let header = cursor.take(HEADER)?;
-        let word = |i: usize| u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
-        if crc32c::crc32c(&header[..12]) != word(12) {
-            return Err(FormatError::new(WHAT, at, FormatErrorKind::BadChecksum));
-        }
-        if word(0) == 0 && word(4) == 0 {
-            return Ok(found);
-        }
-        let payload = cursor.take(word(0) as usize)?;
-        if crc32c::crc32c(payload) == word(8) && word(4) as usize <= PAYLOAD_BYTES_MAX {
-            found.push((payload, word(4) as usize));
-        } else {
+    let (mut found, mut at, mut ended) = (Vec::new(), FILE_HEADER_BYTES, false);
+    while at < bytes.len() {
+        let frame = header_at(bytes, at).filter(|_| !ended);
+        let Some((compressed, length, crc)) = frame else {
             damage.push(FormatError::new(WHAT, at, FormatErrorKind::BadChecksum));
+            let next = (at + 1..bytes.len()).find(|at| header_at(bytes, *at).is_some());
+            at = next.filter(|_| !ended).unwrap_or(bytes.len());
+            continue;
+        };
+        ended = length == 0 && compressed.is_empty();
+        if !ended && (crc32c::crc32c(compressed) != crc || length > PAYLOAD_BYTES_MAX) {
+            damage.push(FormatError::new(WHAT, at, FormatErrorKind::BadChecksum));
+        } else if !ended {
+            found.push(Frame { offset: at, compressed, length });
         }
+        at += HEADER + compressed.len();
     }
+    if !ended {
+        damage.push(FormatError::truncated(WHAT, bytes.len()));
+    }
+    Ok(found)
+}
+
+/// The frame whose good header stands at `at`: compressed payload, length, checksum of the payload.
+fn header_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize, u32)> {
+    let header = bytes.get(at..at.checked_add(HEADER)?)?;
+    let word = |i: usize| u32::from_le_bytes([header[i], header[i + 1], header[i + 2], header[i + 3]]);
+    if header_crc(at as u64, &header[..12]) != word(12) {
+        return None;
+    }
+    let start = at + HEADER;
+    let compressed = bytes.get(start..start.checked_add(word(0) as usize)?)?;
+    Some((compressed, word(4) as usize, word(8)))
 }
 
 /// Unpacks a payload.
@@ -274,7 +327,10 @@ pub fn frames<'a>(
 /// # Errors
 /// When it is not zstd or longer than its frame says.
 pub fn unpack(compressed: &[u8], length: usize) -> Result<Vec<u8>, FormatError> {
-    zstd::bulk::decompress(compressed, length).map_err(|_| FormatError::malformed(WHAT, 0))
+    if length > PAYLOAD_BYTES_MAX {
+        return Err(FormatError::malformed(WHAT, 0));
+    }
+    inflate(WHAT, compressed, length)
 }
 
 #[cfg(test)]
@@ -303,14 +359,14 @@ mod tests {
         group.finish(&mut payload);
         group.put(&entry, &[3], text);
         group.finish(&mut payload);
-        let mut file = MAGIC.to_vec();
-        put_frame(&payload, &mut file);
-        put_frame(&[METADATA, 0], &mut file);
-        put_frame(&[], &mut file);
+        let mut file = file_header().to_vec();
+        for payload in [&payload[..], &[METADATA, 0], &[]] {
+            put_frame(file.len() as u64, payload, &mut file);
+        }
         let mut damage = Vec::new();
         let found = frames(&file, &mut damage).expect("own bytes");
         assert_eq!((found.len(), damage.len()), (2, 0));
-        let unpacked = unpack(found[0].0, found[0].1).expect("own bytes");
+        let unpacked = unpack(found[0].compressed, found[0].length).expect("own bytes");
         let (mut reader, mut seen) = (SeriesReader::new(&unpacked[1..]), Vec::new());
         while reader.next_group().expect("own bytes") {
             let mut set = Vec::new();
@@ -326,10 +382,22 @@ mod tests {
             let mut bad = file.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let mut damage = Vec::new();
-            assert!(frames(&bad, &mut damage).is_err() || !damage.is_empty(), "bit {bit} went unseen");
+            let left = frames(&bad, &mut damage).expect("this version");
+            assert!(!damage.is_empty(), "bit {bit} went unseen");
+            assert!(left.len() >= found.len() - 1, "bit {bit} cost more than a frame");
+            assert!(left.iter().all(|frame| found.contains(frame)), "bit {bit} invented a frame");
         }
         for cut in 0..file.len() {
-            assert!(frames(&file[..cut], &mut Vec::new()).is_err());
+            damage.clear();
+            frames(&file[..cut], &mut damage).expect("this version");
+            assert!(!damage.is_empty(), "a cut at {cut} went unseen");
         }
+        damage.clear();
+        frames(&[&file[..], b"more"].concat(), &mut damage).expect("this version");
+        assert_eq!(damage.len(), 1, "bytes behind the end went unseen");
+        file[7] += 1;
+        let crc = crc32c::crc32c(&file[..12]);
+        file[12..16].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(frames(&file, &mut damage).map_err(|e| e.kind), Err(FormatErrorKind::UnknownVersion));
     }
 }

@@ -28,6 +28,8 @@ pub enum FormatErrorKind {
     BadChecksum,
     /// A value is outside of its valid range.
     Malformed,
+    /// It is whole, but another one than the file that names it says.
+    Foreign,
 }
 
 impl FormatError {
@@ -56,6 +58,7 @@ impl fmt::Display for FormatError {
             FormatErrorKind::UnknownVersion => "has an unknown version",
             FormatErrorKind::BadChecksum => "fails its checksum",
             FormatErrorKind::Malformed => "is malformed",
+            FormatErrorKind::Foreign => "is another one than the catalog says,",
         };
         write!(f, "{} {how} at byte {}", self.what, self.offset)
     }

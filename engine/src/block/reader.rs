@@ -4,16 +4,16 @@
 //! Opening reads the footer only, so that a thousand blocks open in no time.
 
 use super::cache::{DecodedSlice, decoded};
+use crate::damage::{Broken, Missing, tolerate};
 use crate::io::{FileSystem, Mapping};
 use crate::select::postings::{LabelIndex, resolve};
 use crate::{Error, Matcher};
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use storage_format::FormatError;
 use storage_format::block::{
     BlobRef, BlockView, Footer, PAGE_SERIES, PageView, Pairs, PostingsSection, SECTIONS, Section, SliceView,
     Symbols, read_footer, slices,
@@ -21,6 +21,7 @@ use storage_format::block::{
 use storage_format::catalog::BlockEntry;
 use storage_format::chunk::{histogram, starts, timestamps};
 use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
+use storage_format::{FormatError, FormatErrorKind};
 
 /// An open block.
 #[derive(Debug)]
@@ -30,7 +31,9 @@ pub(crate) struct Block {
     map: Mapping,
     footer: Footer,
     /// Why nothing of it can be read, when that is so.
-    broken: Option<FormatError>,
+    broken: Option<Broken>,
+    /// The first damage that was met in it.
+    damage: OnceLock<String>,
     verified: [OnceLock<Result<(), FormatError>>; SECTIONS],
     slices: OnceLock<Result<Vec<TimeRange>, FormatError>>,
     /// One bit a slice blob: its checksum is known to be good.
@@ -65,17 +68,31 @@ struct SelectedPage {
 const TOGETHER_MIN: usize = 3;
 
 impl Block {
-    /// Maps a block's file and checks its footer.
+    /// Maps a block's file and checks that its header and footer are whole and that it is the one that
+    /// `entry` describes.
     pub(crate) fn open(fs: &dyn FileSystem, path: PathBuf, entry: BlockEntry) -> Result<Self, Error> {
         let map =
             fs.map(&path).map_err(|source| Error::Io { path: path.clone(), operation: "open", source })?;
         let footer = read_footer(&map).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
+        let told = (entry.bytes, entry.series, entry.samples, entry.min, entry.max);
+        let found = (
+            map.len() as u64,
+            footer.series,
+            footer.floats.wrapping_add(footer.histograms),
+            footer.min,
+            footer.max,
+        );
+        if told != found {
+            let source = FormatError::new("block", 0, FormatErrorKind::Foreign);
+            return Err(Error::Corrupt { path, source });
+        }
         Ok(Self {
             path,
             entry,
             map,
             footer,
             broken: None,
+            damage: OnceLock::new(),
             verified: Default::default(),
             slices: OnceLock::new(),
             good_slices: OnceLock::new(),
@@ -84,10 +101,6 @@ impl Block {
 
     /// A block that could not be opened. Whoever reads from it gets an error that names it.
     pub(crate) fn broken(path: PathBuf, entry: BlockEntry, why: &Error) -> Self {
-        let broken = match why {
-            Error::Corrupt { source, .. } => source.clone(),
-            _ => FormatError::truncated("block file", 0),
-        };
         let sections = [BlobRef { offset: 0, length: 0 }; SECTIONS];
         let footer = Footer {
             series: entry.series,
@@ -102,7 +115,8 @@ impl Block {
             entry,
             map: Mapping::Owned(Arc::from([])),
             footer,
-            broken: Some(broken),
+            broken: Some(Broken::of(why)),
+            damage: OnceLock::from(why.to_string()),
             verified: Default::default(),
             slices: OnceLock::new(),
             good_slices: OnceLock::new(),
@@ -119,8 +133,24 @@ impl Block {
         self.footer.series as usize
     }
 
+    /// The error about damage met in this block, which is remembered.
     fn corrupt(&self, source: FormatError) -> Error {
-        Error::Corrupt { path: self.path.clone(), source }
+        let error = match &self.broken {
+            Some(broken) => broken.error(&self.path),
+            None => Error::Corrupt { path: self.path.clone(), source },
+        };
+        self.damage.get_or_init(|| error.to_string());
+        error
+    }
+
+    /// The first damage met in it, in words that name the file; `None` while it is thought to be whole.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn view(&self) -> BlockView<'_> {
@@ -128,8 +158,9 @@ impl Block {
     }
 
     fn section(&self, section: Section) -> Result<&[u8], FormatError> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
+        if self.broken.is_some() {
+            // Whoever turns this into an error takes the block's own words, see `corrupt`.
+            return Err(FormatError::truncated("block", 0));
         }
         let view = self.view();
         let at = view.section(section);
@@ -162,19 +193,21 @@ impl Block {
         read().map_err(|e| self.corrupt(e))
     }
 
-    /// The series that fulfil all matchers, in label order.
+    /// The series that fulfil all matchers, in label order; with `missing`, those whose labels can be read.
     pub(crate) fn select(
         self: &Arc<Self>,
         matchers: &[Matcher],
+        missing: Option<&Missing>,
     ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
-        let found = resolve(&**self, matchers)?;
-        self.collect(&found)
+        let found = tolerate(missing, resolve(&**self, matchers))?;
+        self.collect(&found, missing)
     }
 
-    /// The given series with their labels.
+    /// The given series with their labels; with `missing`, those whose page can be read.
     pub(crate) fn collect(
         self: &Arc<Self>,
         found: &RoaringBitmap,
+        missing: Option<&Missing>,
     ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
         let mut names = PairNames::new(self);
         let mut out = Vec::with_capacity(found.len() as usize);
@@ -185,14 +218,11 @@ impl Block {
             while let Some(id) = ids.next_if(|id| id / PAGE_SERIES == number) {
                 selected.push(id % PAGE_SERIES);
             }
-            let page = Arc::new(SelectedPage {
-                view: self.page(number)?,
-                number,
-                selected,
-                identity: next_identity(),
-            });
+            let Some(view) = tolerate(missing, self.page(number).map(Some))? else { continue };
+            let page = Arc::new(SelectedPage { view, number, selected, identity: next_identity() });
             for place in &page.selected {
-                let labels = names.labels(page.view.pairs(*place)).map_err(|e| self.corrupt(e))?;
+                let labels = names.labels(page.view.pairs(*place)).map_err(|e| self.corrupt(e));
+                let Some(labels) = tolerate(missing, labels.map(Some))? else { continue };
                 let series = BlockSeries { block: Arc::clone(self), page: Arc::clone(&page), place: *place };
                 out.push((labels, series));
             }
@@ -340,14 +370,33 @@ impl LabelIndex for Block {
 }
 
 impl BlockSeries {
-    /// Appends the samples inside `range` to `into`.
-    pub(crate) fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
-        let slices = self.block.slices()?;
+    /// Appends the samples inside `range` to `into`; with `missing`, those of the slices that can be read.
+    pub(crate) fn read(
+        &self,
+        range: TimeRange,
+        missing: Option<&Missing>,
+        into: &mut Samples,
+    ) -> Result<(), Error> {
+        let slices = tolerate(missing, self.block.slices())?;
         for (n, slice) in slices.iter().enumerate() {
             let Some(at) = self.page.view.slices.get(n).copied().flatten() else { continue };
-            if slice.overlaps(&range) {
-                self.read_slice(n, slices.len(), at, range, into).map_err(|e| self.block.corrupt(e))?;
+            if !slice.overlaps(&range) {
+                continue;
             }
+            let before = (into.timestamps.len(), into.histograms.len());
+            let read = |into: &mut _, together| {
+                self.read_slice(n, slices.len(), at, range, together, into).map_err(|e| self.block.corrupt(e))
+            };
+            let mut outcome = read(into, true);
+            if outcome.is_err() && missing.is_some() {
+                // Of series that are decoded together a damaged one must not take the others along.
+                into.cut(before.0, before.1);
+                outcome = read(into, false);
+            }
+            if outcome.is_err() {
+                into.cut(before.0, before.1);
+            }
+            tolerate(missing, outcome)?;
         }
         Ok(())
     }
@@ -358,12 +407,13 @@ impl BlockSeries {
         slices: usize,
         at: BlobRef,
         range: TimeRange,
+        together: bool,
         into: &mut Samples,
     ) -> Result<(), FormatError> {
         let blob = self.block.slice(self.page.number, n, slices, at)?;
         let slice = SliceView::read(blob, self.page.view.len())?;
         let base = into.timestamps.len();
-        if self.page.selected.len() >= TOGETHER_MIN {
+        if together && self.page.selected.len() >= TOGETHER_MIN {
             let key = (self.page.identity, n);
             let decoded = decoded(key, || self.decode_selected(&slice))?;
             if let Some((timestamps, values)) = decoded.series(self.place) {

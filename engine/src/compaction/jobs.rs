@@ -60,12 +60,15 @@ impl Inner {
         let mut catalog = lock(&self.catalog);
         let newest = self.head.newest().into_iter().chain(catalog.blocks.iter().map(|b| b.max)).max();
         let longest = self.options.block_range_ms_max.min(self.options.retention_ms / 10);
-        let Some(merge) = plan::next_merge(&catalog.blocks, newest.unwrap_or(i64::MIN), longest) else {
+        let live = self.live_blocks();
+        let damaged: Vec<u64> =
+            live.iter().filter(|block| block.damage().is_some()).map(|block| block.entry.number).collect();
+        let newest = newest.unwrap_or(i64::MIN);
+        let Some(merge) = plan::next_merge(&catalog.blocks, &damaged, newest, longest) else {
             return Ok(false);
         };
         let is_source = |number: u64| merge.blocks.contains(&number);
-        let sources: Vec<_> =
-            self.live_blocks().iter().filter(|block| is_source(block.entry.number)).cloned().collect();
+        let sources: Vec<_> = live.iter().filter(|block| is_source(block.entry.number)).cloned().collect();
         let entries = sources.iter().map(|block| block.entry);
         let samples = entries.clone().map(|e| e.samples).sum();
         let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
@@ -161,10 +164,12 @@ impl Inner {
     fn write_checkpoint(&self, number: u64) -> Result<(), Error> {
         let path = self.store.checkpoint_path(number);
         self.store.create(&path, |file| {
-            file.append(&checkpoint::MAGIC).map_err(Store::io(&path, "write"))?;
+            file.append(&checkpoint::file_header()).map_err(Store::io(&path, "write"))?;
+            let mut offset = checkpoint::FILE_HEADER_BYTES as u64;
             let mut put = |payload: &[u8]| {
                 let mut frame = Vec::new();
-                checkpoint::put_frame(payload, &mut frame);
+                checkpoint::put_frame(offset, payload, &mut frame);
+                offset += frame.len() as u64;
                 file.append(&frame).map_err(Store::io(&path, "write"))
             };
             let mut metadata = vec![checkpoint::METADATA];

@@ -26,7 +26,7 @@ impl Cursor {
             let mut page = RoaringBitmap::new();
             page.insert_range(self.next..end.min(self.next + PAGE_SERIES as u32));
             self.next = end.min(self.next + PAGE_SERIES as u32);
-            self.ready.extend(self.block.collect(&page)?);
+            self.ready.extend(self.block.collect(&page, None)?);
         }
         Ok(self.ready.front().map(|(labels, _)| labels))
     }
@@ -78,7 +78,7 @@ impl BlockSource for MergeSource {
         into.clear();
         for piece in &self.page[place] {
             let before = (into.timestamps.len(), into.histograms.len());
-            piece.read(slice, into)?;
+            piece.read(slice, None, into)?;
             settle(into, before);
         }
         normalize(into);

@@ -239,6 +239,12 @@ fn log(shard: &mut Shard, payload: &mut Vec<u8>, wal: &Wal) {
         shard.record.finish(payload);
         wal.append(record::BATCH, payload);
     }
+    if shard.record.has_definitions() {
+        // Later records name the series by number alone; losing this record must not cost them as well.
+        payload.clear();
+        shard.record.repeat_definitions(payload);
+        wal.append(record::DEFINITIONS, payload);
+    }
 }
 
 impl Request<'_> {

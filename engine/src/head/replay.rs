@@ -32,6 +32,9 @@ struct ShardReplay {
     hint: u32,
     fresh: NewSeries,
     key: Vec<u8>,
+    /// Samples in the records, and those of them that are of this shard's series.
+    seen: u64,
+    applied: u64,
 }
 
 impl<'a> Replay<'a> {
@@ -41,9 +44,21 @@ impl<'a> Replay<'a> {
             let shard = head.shard(number);
             let mut slots = SlotsById::default();
             shard.slots().for_each(|slot| slots.insert(shard.series[slot as usize].id, slot));
-            Mutex::new(ShardReplay { slots, hint: 0, fresh: NewSeries::default(), key: Vec::new() })
+            let (fresh, key) = (NewSeries::default(), Vec::new());
+            Mutex::new(ShardReplay { slots, hint: 0, fresh, key, seen: 0, applied: 0 })
         };
         Self { head, shards: (0..head.shards.len() as u32).into_par_iter().map(state).collect() }
+    }
+
+    /// Samples so far of series that nothing defines: they are in no shard.
+    pub(crate) fn orphans(&self) -> u64 {
+        let counts = self.shards.iter().map(|shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            (shard.seen, shard.applied)
+        });
+        // Every shard sees every sample.
+        let (seen, applied) = counts.fold((0, 0), |all, one| (one.0, all.1 + one.1));
+        seen.saturating_sub(applied)
     }
 
     /// Replays batch records. Returns what is wrong with them; the data around it is there.
@@ -83,8 +98,10 @@ struct Replayer<'a> {
 impl Replayer<'_> {
     #[inline]
     fn slot(&mut self, id: u64) -> Option<u32> {
+        self.state.seen += 1;
         let predicted = self.shard.is_series(self.state.hint, id);
         let slot = if predicted { self.state.hint } else { self.state.slots.get(id)? };
+        self.state.applied += 1;
         self.state.hint = slot + 1;
         Some(slot)
     }

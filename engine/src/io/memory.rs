@@ -92,6 +92,32 @@ impl MemoryDisk {
         self.state().fail_at = Some(n);
     }
 
+    /// A disk of its own with the same files, all of them durable.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let image = self.state().image.clone();
+        let durable = |content: Content| Content { durable: Arc::clone(&content.live), ..content };
+        let inodes = image.inodes.into_iter().map(durable).collect();
+        let image = Image { inodes, durable_names: image.names.clone(), names: image.names };
+        Self(Arc::new(Mutex::new(State { image, ..State::default() })))
+    }
+
+    /// The paths of all files, sorted.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state().image.names.keys().cloned().collect()
+    }
+
+    /// Changes a file's bytes behind everybody's back, as a failing disk does; false when there is none.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut state = self.state();
+        let Some(inode) = state.image.names.get(path).copied() else { return false };
+        let content = &mut state.image.inodes[inode];
+        change(Arc::make_mut(&mut content.live));
+        content.durable = Arc::clone(&content.live);
+        true
+    }
+
     /// From now on keeps the disk's state after every change.
     pub fn record(&self) {
         self.state().recording = Some(Vec::new());

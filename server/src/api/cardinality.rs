@@ -129,6 +129,7 @@ pub async fn blocks(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let engine = app.engine()?;
     app.run(&app.lookups, app.flags.query_timeout, move |_| {
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let damaged = engine.damaged_blocks();
         Ok(success(|json| {
             json.object(|o| {
                 o.key("blocks").array(|a| {
@@ -149,6 +150,10 @@ pub async fn blocks(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
                                 o.key("sources").strings(&[&name]);
                             });
                             o.key("version").integer(1);
+                            // Not one of Prometheus' members, and only there when something is wrong.
+                            if let Some(damage) = damaged.iter().find(|d| d.entry.number == block.number) {
+                                o.key("damage").string(&damage.reason);
+                            }
                         });
                     }
                 });

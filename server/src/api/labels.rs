@@ -1,6 +1,6 @@
 //! `labels`, `label/{name}/values` and `series`: what there is to ask for.
 
-use super::{Row, Rows, json_body};
+use super::{Row, Rows, TRUNCATED, json_body};
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::state::App;
@@ -52,20 +52,22 @@ async fn look_up<T: Row + Send + Unpin + 'static>(
     + Send
     + 'static,
 ) -> Result<Response, ApiError> {
-    let engine = app.engine()?;
+    let view = params.view(&app.engine()?)?;
     let (limit, range) = (params.limit()?, params.range()?);
     let body = app.run(&app.lookups, app.flags.query_timeout, move |_| {
         // One more than asked for tells whether there is more.
         let one_more = if limit == 0 { 0 } else { limit.saturating_add(1) };
+        let snapshot = view();
         let mut found = match range.is_empty() {
             true => Vec::new(),
-            false => find(&engine.snapshot(), &sets, range, one_more)?,
+            false => find(&snapshot, &sets, range, one_more)?,
         };
-        let truncated = limit != 0 && found.len() > limit;
-        if truncated {
+        let mut warnings = snapshot.warnings();
+        if limit != 0 && found.len() > limit {
             found.truncate(limit);
+            warnings.push(TRUNCATED.to_owned());
         }
-        Ok(Rows::body(found.into_iter(), truncated))
+        Ok(Rows::body(found.into_iter(), &warnings))
     });
     Ok(json_body(body.await?))
 }

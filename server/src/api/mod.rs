@@ -54,12 +54,10 @@ where
     I: Iterator + Send + Unpin + 'static,
     I::Item: Row,
 {
-    /// A body of `rows`, with the warning about truncation if `truncated`.
-    pub fn body(rows: I, truncated: bool) -> Body {
+    /// A body of `rows`, with the member `warnings` when there are any.
+    pub fn body(rows: I, warnings: &[String]) -> Body {
         let mut tail = b"]".to_vec();
-        if truncated {
-            crate::wire::result::push_notes(&mut tail, &[TRUNCATED.to_owned()], &[]);
-        }
+        crate::wire::result::push_notes(&mut tail, warnings, &[]);
         tail.push(b'}');
         encoded(Self { rows, tail, begun: false, ended: false })
     }

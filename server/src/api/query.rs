@@ -54,7 +54,7 @@ async fn evaluate(
     params: &Params,
     run: impl FnOnce(&QueryEngine, &Snapshot, &QueryParams) -> Result<QueryResult, QueryError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let storage = app.engine()?;
+    let view = params.view(&app.engine()?)?;
     let limit = params.limit()?;
     let timeout = params.timeout()?.map_or(app.flags.query_timeout, |t| t.min(app.flags.query_timeout));
     let lookback_delta_ms = params.lookback_delta_ms()?;
@@ -77,7 +77,7 @@ async fn evaluate(
             per_step_stats: stats == StatsLevel::PerStep,
             explain: false,
         };
-        let mut result = run(&shared.query, &storage.snapshot(), &options)?;
+        let mut result = run(&shared.query, &view(), &options)?;
         result.stats.queue += queued;
         result.stats.total += queued;
         for (slice, took) in [

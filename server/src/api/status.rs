@@ -46,6 +46,7 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>) -> Response {
     let host = text(std::fs::read_to_string("/proc/sys/kernel/hostname")).trim().to_owned();
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let damaged = app.engine().map_or(0, |engine| engine.corruption_count());
     let retention = match app.flags.retention_time {
         time if time.is_zero() => "unlimited".to_owned(),
         time => format_duration(time),
@@ -58,7 +59,7 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>) -> Response {
             o.key("serverTime").string(&format_rfc3339(log::now(), true));
             o.key("reloadConfigSuccess").boolean(true);
             o.key("lastConfigTime").string(&format_rfc3339(app.started, false));
-            o.key("corruptionCount").integer(0);
+            o.key("corruptionCount").integer(i64::try_from(damaged).unwrap_or(i64::MAX));
             o.key("goroutineCount").integer(i64::try_from(threads).unwrap_or(0));
             o.key("GOMAXPROCS").integer(i64::try_from(cores).unwrap_or(1));
             o.key("GOMEMLIMIT").integer(i64::MAX);

@@ -30,10 +30,21 @@ pub(super) fn collect(families: &mut Families, stats: &Stats) {
         stats.flushes + stats.merges,
     );
     families.counter("marigram_head_checkpoints_total", "Checkpoints of the head.", stats.checkpoints);
+    families.counter("marigram_storage_failures_total", "Failures of background work.", stats.failures);
+    families.gauge(
+        "marigram_storage_damaged_blocks",
+        "Live blocks in which damage was met; they are kept, and left alone by merges.",
+        stats.damaged_blocks as f64,
+    );
     families.counter(
-        "marigram_storage_failures_total",
-        "Failures of background work, and damage found later than at opening.",
-        stats.failures,
+        "prometheus_tsdb_wal_corruptions_total",
+        "Total number of WAL corruptions.",
+        stats.wal_corruptions,
+    );
+    families.counter(
+        "marigram_head_checkpoint_corruptions_total",
+        "Damaged places met in the checkpoint of the head.",
+        stats.checkpoint_corruptions,
     );
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod damage;
 mod grafana;
 mod network;
 mod operations;

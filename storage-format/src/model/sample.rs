@@ -53,6 +53,15 @@ impl Samples {
     pub fn len(&self) -> usize {
         self.timestamps.len() + self.histograms.len()
     }
+    /// Keeps the first so many floats and histograms, whatever state a failed decoder left the columns in.
+    pub fn cut(&mut self, floats: usize, histograms: usize) {
+        self.timestamps.truncate(floats);
+        self.values.truncate(floats);
+        if !self.starts.is_empty() {
+            self.starts.resize(floats, 0);
+        }
+        self.histograms.truncate(histograms);
+    }
     /// Appends a float sample; `start` is 0 when unknown.
     pub fn push_float(&mut self, timestamp: Timestamp, start: Timestamp, value: f64) {
         if start != 0 && self.starts.is_empty() {

@@ -129,6 +129,17 @@ impl<'a> Frames<'a> {
         let base = parse_segment_header(segment)?;
         Ok(Self { bytes: segment, base, at: SEGMENT_HEADER_BYTES })
     }
+    /// The frames of a segment that begins at `base`, its header not looked at: the file's name says where a
+    /// segment begins too, so a damaged header costs nothing.
+    #[must_use]
+    pub fn without_header(segment: &'a [u8], base: u64) -> Self {
+        Self { bytes: segment, base, at: SEGMENT_HEADER_BYTES.min(segment.len()) }
+    }
+    /// Offset in the file at which the walk stands.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.at
+    }
     /// Log position of the segment's first frame.
     #[must_use]
     pub fn base(&self) -> u64 {
@@ -137,7 +148,7 @@ impl<'a> Frames<'a> {
     /// Log position at which the walk stands.
     #[must_use]
     pub fn log_position(&self) -> u64 {
-        self.base + (self.at - SEGMENT_HEADER_BYTES) as u64
+        self.base + self.at.saturating_sub(SEGMENT_HEADER_BYTES) as u64
     }
     /// Payload length of a good frame header at `at`.
     fn header_at(&self, at: usize) -> Option<usize> {
@@ -218,6 +229,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(Frames::new(&damaged).is_err(), "bit {bit} of the header went unseen");
+            assert_eq!(Frames::without_header(&damaged, 1000).count(), 4);
         }
     }
 

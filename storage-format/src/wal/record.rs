@@ -13,6 +13,8 @@
 //! timestamp is the one before (else a zigzag varint difference), bit 6 the start timestamp is the one
 //! before (else a zigzag varint). Before the first float these are 2^64 - 1 (the
 //! next is 0), 0 and 0; differences wrap around.
+//!
+//! Behind a batch with definitions stands a record that repeats them, read when records were lost.
 
 use crate::bytes::{Cursor, put_varint, put_varint_signed};
 use crate::error::FormatError;
@@ -23,6 +25,9 @@ use crate::model::Timestamp;
 pub const BATCH: u8 = 1;
 /// Record type of metadata.
 pub const METADATA: u8 = 2;
+/// Record type of repeated definitions: a batch that holds the definitions of the batch before, and nothing
+/// else.
+pub const DEFINITIONS: u8 = 8;
 
 const SAME_TIMESTAMP: u8 = 1 << 5;
 const NEXT_ID: u8 = 1 << 4;
@@ -104,14 +109,27 @@ impl BatchBuilder {
         put_varint(&mut self.histograms, chunk.len() as u64);
         self.histograms.extend_from_slice(chunk);
     }
-    /// Appends the record to `out`.
-    pub fn finish(&self, out: &mut Vec<u8>) {
-        out.reserve(self.definitions.len() + self.floats.len() + self.histograms.len() + 20);
+    /// Whether series are defined in it.
+    #[must_use]
+    pub fn has_definitions(&self) -> bool {
+        self.definition_count > 0
+    }
+    /// Appends the record that repeats its definitions to `out`.
+    pub fn repeat_definitions(&self, out: &mut Vec<u8>) {
+        self.put_definitions(out);
+        out.extend_from_slice(&[0, 0]);
+    }
+    fn put_definitions(&self, out: &mut Vec<u8>) {
         put_varint(out, self.definition_count);
         if self.definition_count > 0 {
             self.table.finish(out);
             out.extend_from_slice(&self.definitions);
         }
+    }
+    /// Appends the record to `out`.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        out.reserve(self.definitions.len() + self.floats.len() + self.histograms.len() + 20);
+        self.put_definitions(out);
         put_varint(out, self.float_count);
         out.extend_from_slice(&self.floats);
         put_varint(out, self.histogram_count);
@@ -273,7 +291,13 @@ mod tests {
             builder.finish(&mut out);
             let mut seen = Seen::default();
             visit_batch(&out, &mut seen).expect("own bytes");
+            let defined = expected.defined.clone();
             prop_assert_eq!(seen, expected);
+            let mut repeated = Vec::new();
+            builder.repeat_definitions(&mut repeated);
+            let mut again = Seen::default();
+            visit_batch(&repeated, &mut again).expect("own bytes");
+            prop_assert_eq!(again, Seen { defined, ..Seen::default() });
         }
 
         #[test]
