@@ -1,6 +1,6 @@
 //! Blocks that are damaged, cut, swapped or gone.
 
-use crate::support::{Answers, H, answers, append, every, files, open, try_open};
+use crate::support::{Answers, H, Spoil, answers, append, every, files, open, try_open};
 use engine::io::memory::MemoryDisk;
 use storage_format::model::TimeRange;
 
@@ -34,7 +34,7 @@ fn of_window(all: &Answers, n: i64) -> Answers {
 fn a_bad_block_is_set_aside_and_the_others_answer() {
     let (whole, all) = three_blocks();
     let blocks = files(&whole, "block");
-    let spoil: [(&str, &dyn Fn(&MemoryDisk)); 6] = [
+    let spoil: [Spoil<'_>; 6] = [
         ("footer", &|disk| assert!(disk.damage(&blocks[1], |b| *b.last_mut().expect("bytes") ^= 1))),
         ("magic", &|disk| assert!(disk.damage(&blocks[1], |b| b[0] = b'X'))),
         ("version", &|disk| assert!(disk.damage(&blocks[1], |b| b[7] = 99))),

@@ -1,6 +1,6 @@
 //! Damage to the log and to the checkpoint: it costs what it hits, and is told.
 
-use crate::support::{Answers, answers, append, append_histogram, files, open, try_open};
+use crate::support::{Answers, Spoil, answers, append, append_histogram, files, open, try_open};
 use engine::io::memory::MemoryDisk;
 use storage_format::model::TimeRange;
 use storage_format::wal::frame::{Found, Frames};
@@ -129,7 +129,7 @@ fn a_bad_checkpoint_costs_what_it_hits_and_is_told() {
     let all = answers(&engine.snapshot(), TimeRange::ALL).expect("answers");
     drop(engine);
     let path = files(&disk, "checkpoint").pop().expect("a checkpoint");
-    let spoil: [(&str, &dyn Fn(&MemoryDisk)); 4] = [
+    let spoil: [Spoil<'_>; 4] = [
         ("a byte", &|disk| assert!(disk.damage(&path, |b| *b.iter_mut().nth_back(40).expect("bytes") ^= 1))),
         ("magic", &|disk| assert!(disk.damage(&path, |b| b[0] ^= 1))),
         ("cut", &|disk| assert!(disk.damage(&path, |b| b.truncate(60)))),

@@ -16,6 +16,9 @@ impl Clock for FixedClock {
     }
 }
 
+/// A way to damage a disk, and its name.
+pub(crate) type Spoil<'a> = (&'a str, &'a dyn Fn(&MemoryDisk));
+
 pub(crate) const H: i64 = 3_600_000;
 
 pub(crate) fn options() -> Options {
