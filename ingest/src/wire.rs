@@ -114,10 +114,15 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Error> {
-        match self.rest().first() {
-            Some(&b) if b < 0x80 => {
+        match *self.rest() {
+            [b, ..] if b < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(b))
+            }
+            // The lengths of series and data points.
+            [low, high, ..] if high < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
             }
             _ => self.long_varint(),
         }

@@ -127,33 +127,89 @@ pub(super) fn read(walk: &mut Walk<'_>, message: Reader<'_>, index: u32) -> Resu
 /// The point's time, or why it is refused; the outer error is a body that cannot be read.
 type Stored = Result<Result<Timestamp, String>, Error>;
 
-fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32), kind: Kind) -> Stored {
-    let mut common = Common { attributes: 7, ..Common::default() };
-    let (mut fields, mut value) = (message, None);
-    while let Some(field) = fields.field()? {
-        if common.take(&field, &mut fields, message, 8)? {
-            continue;
-        }
-        match field.number {
-            4 => value = Some(field.double()?),
-            6 => {
-                let whole = field.fixed64()?.cast_signed();
-                // Up to 2^53 every integer is a float.
-                if whole.unsigned_abs() > 1 << f64::MANTISSA_DIGITS
-                    && (whole as f64) as i128 != i128::from(whole)
-                {
-                    walk.request.noted.add(Note::InexactInteger);
+/// A number's data point as its fields stand.
+#[derive(Debug, Default)]
+struct Number {
+    common: Common,
+    value: Option<f64>,
+    /// Whether the value is an integer that no float is equal to.
+    inexact: bool,
+}
+
+impl Number {
+    fn whole(&mut self, whole: i64) {
+        // Up to 2^53 every integer is a float.
+        self.inexact =
+            whole.unsigned_abs() > 1 << f64::MANTISSA_DIGITS && (whole as f64) as i128 != i128::from(whole);
+        self.value = Some(whole as f64);
+    }
+    fn double(&mut self, value: f64) {
+        (self.inexact, self.value) = (false, Some(value));
+    }
+    /// Reads a point of the usual shape: numbers, one run of plain attributes and small flags, in any order.
+    /// `None` for any other, which means nothing about it.
+    #[inline]
+    fn usual(mut rest: Reader<'_>) -> Option<Self> {
+        let mut number = Self { common: Common { attributes: 7, ..Common::default() }, ..Self::default() };
+        while let Some(tag) = rest.rest().first() {
+            match tag {
+                0x11 | 0x19 | 0x21 | 0x31 => {
+                    let bits = u64::from_le_bytes(*rest.rest().get(1..)?.first_chunk()?);
+                    match tag {
+                        0x11 => number.common.start = milliseconds(bits),
+                        0x19 => number.common.time = milliseconds(bits),
+                        0x21 => number.double(f64::from_bits(bits)),
+                        _ => number.whole(bits.cast_signed()),
+                    }
+                    rest.advance(9);
                 }
-                value = Some(whole as f64);
+                0x3a => {
+                    let start = rest.at();
+                    rest.skip_run(0x3a);
+                    if number.common.run != Place::default() || rest.at() == start {
+                        return None;
+                    }
+                    number.common.run = Place { start: start as u32, end: rest.at() as u32 };
+                }
+                0x40 => {
+                    let flags = rest.rest().get(1).filter(|flags| **flags < 0x80)?;
+                    number.common.stale = u64::from(*flags) & NO_RECORDED_VALUE != 0;
+                    rest.advance(2);
+                }
+                _ => return None,
             }
-            5 => exemplar(walk, &field)?,
-            _ => {}
         }
+        Some(number)
     }
-    if common.stale {
-        value = Some(stale_nan());
+    fn read(walk: &mut Walk<'_>, message: Reader<'_>) -> Result<Self, Error> {
+        let mut number = Self { common: Common { attributes: 7, ..Common::default() }, ..Self::default() };
+        let mut fields = message;
+        while let Some(field) = fields.field()? {
+            if number.common.take(&field, &mut fields, message, 8)? {
+                continue;
+            }
+            match field.number {
+                4 => number.double(field.double()?),
+                6 => number.whole(field.fixed64()?.cast_signed()),
+                5 => exemplar(walk, &field)?,
+                _ => {}
+            }
+        }
+        Ok(number)
     }
+}
+
+fn number(walk: &mut Walk<'_>, message: Reader<'_>, (metric, point): (u128, u32), kind: Kind) -> Stored {
+    let usual = Number::usual(message);
+    let Number { mut common, value, inexact } = match usual {
+        Some(number) => number,
+        None => Number::read(walk, message)?,
+    };
+    let value = if common.stale { Some(stale_nan()) } else { value };
     let Some(value) = value else { return Ok(Err("data point without a value".to_owned())) };
+    if inexact {
+        walk.request.noted.add(Note::InexactInteger);
+    }
     // A gauge has no start that means anything.
     let start = if kind == Kind::Gauge { 0 } else { common.start };
     let key = common.key(metric, message);

@@ -300,3 +300,68 @@ fn what_the_engine_refuses_is_not_added() {
     assert_eq!(f.json(&delta(20, 30, 4.0)).unwrap().rejected, 0);
     assert_eq!(f.dump(), ["d_total{job=s} 10[0]=1 20=stale 30[0]=5"]);
 }
+
+/// Every kind of data in every mode: what two exports of the same delta interval length become.
+#[test]
+fn temporality_of_every_kind_in_every_mode() {
+    let number = |v: i64| json!({"asInt": v});
+    let count = |v: i64| json!({"count": v, "sum": v, "bucketCounts": [v], "zeroCount": v});
+    let sum = |temporality: i64, monotonic: bool| json!({"sum": {"aggregationTemporality": temporality, "isMonotonic": monotonic}});
+    let of = |name: &str, temporality: i64| json!({name: {"aggregationTemporality": temporality}});
+    let native = |a: i64, b: i64| {
+        let h = |n: i64| format!("(n={n} sum={n} schema=0 zero={n}@1e-128 +[] -[])");
+        format!("x{{job=s}} 1[0]={} 2[1]={}", h(a), h(b))
+    };
+    let added = native(2, 5).replace("2[1]", "2[0]");
+    let histogram = |second: i64, start: i64| {
+        ["x_bucket{job=s,le=+Inf}", "x_count{job=s}", "x_sum{job=s}"]
+            .map(|series| format!("{series} 1[0]=2 2[{start}]={second}"))
+            .join("\n")
+    };
+    let (up, raw, reject) = (DeltaMode::ToCumulative, DeltaMode::Native, DeltaMode::Reject);
+    let cases: Vec<(DeltaMode, Value, String)> = vec![
+        (up, sum(1, true), "x_total{job=s} 1[0]=2 2[0]=5".to_owned()),
+        (up, sum(1, false), "x{job=s} 1[0]=2 2[0]=5".to_owned()),
+        (up, of("histogram", 1), histogram(5, 0)),
+        (up, of("exponentialHistogram", 1), added),
+        (up, sum(2, true), "x_total{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (up, sum(2, false), "x{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (up, of("histogram", 2), histogram(3, 1)),
+        (up, of("exponentialHistogram", 2), native(2, 3)),
+        (up, of("gauge", 1), "x{job=s} 1=2 2=3".to_owned()),
+        (raw, sum(1, true), "x_total{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (raw, sum(1, false), "x{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (raw, of("histogram", 1), histogram(3, 1)),
+        (raw, of("exponentialHistogram", 1), native(2, 3)),
+        (raw, sum(2, true), "x_total{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (reject, sum(1, true), String::new()),
+        (reject, sum(1, false), String::new()),
+        (reject, of("histogram", 1), String::new()),
+        (reject, of("exponentialHistogram", 1), String::new()),
+        (reject, sum(2, true), "x_total{job=s} 1[0]=2 2[1]=3".to_owned()),
+        (up, sum(0, true), String::new()),
+        (up, of("histogram", 0), String::new()),
+        (up, of("exponentialHistogram", 0), String::new()),
+    ];
+    for (mode, metric, want) in cases {
+        let f = fixture(Config { delta: mode, ..Config::default() });
+        let mut rejected = 0;
+        for (i, v) in [(1, 2), (2, 3)] {
+            let mut metric = metric.clone();
+            let (kind, data) = metric.as_object_mut().unwrap().iter_mut().next().unwrap();
+            let mut point = if kind.contains("istogram") { count(v) } else { number(v) };
+            if kind == "histogram" {
+                point.as_object_mut().unwrap().remove("zeroCount");
+            } else {
+                point.as_object_mut().unwrap().remove("bucketCounts");
+            }
+            let times = json!({"startTimeUnixNano": nanos(i - 1), "timeUnixNano": nanos(i)});
+            point.as_object_mut().unwrap().extend(times.as_object().unwrap().clone());
+            data.as_object_mut().unwrap().insert("dataPoints".to_owned(), json!([point]));
+            metric.as_object_mut().unwrap().insert("name".to_owned(), json!("x"));
+            rejected += f.json(&request(SERVICE, json!([metric]))).unwrap().rejected;
+        }
+        assert_eq!(rejected, if want.is_empty() { 2 } else { 0 }, "{mode:?} {metric}");
+        assert_eq!(f.dump().join("\n"), want, "{mode:?} {metric}");
+    }
+}

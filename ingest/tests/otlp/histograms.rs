@@ -157,3 +157,56 @@ fn exponential_histograms() {
         );
     }
 }
+
+/// Least and greatest value are kept on request, as gauges of their own; they have no start.
+#[test]
+fn least_and_greatest_values() {
+    let keep = || Config { keep_histogram_min_max: true, ..Config::default() };
+    let start = nanos(-5);
+    let both = json!({"count": 2, "sum": 3, "min": 1, "max": 2, "startTimeUnixNano": start});
+    let classic = ["h_seconds_bucket{job=s,le=+Inf}", "h_seconds_count{job=s}", "h_seconds_sum{job=s}"];
+    let cases: Vec<(&str, Value, Vec<&str>)> = vec![
+        ("both", histogram(both.clone()), vec!["h_seconds_max{job=s} 0=2", "h_seconds_min{job=s} 0=1"]),
+        ("neither", histogram(json!({"count": 2, "sum": 3})), vec![]),
+        (
+            "only the greatest",
+            histogram(json!({"count": 2, "sum": 3, "max": 2})),
+            vec!["h_seconds_max{job=s} 0=2"],
+        ),
+        (
+            "zero is a value",
+            histogram(json!({"count": 1, "sum": 0, "min": 0})),
+            vec!["h_seconds_min{job=s} 0=0"],
+        ),
+        (
+            "negative",
+            histogram(json!({"count": 1, "sum": -1, "min": -1.5})),
+            vec!["h_seconds_min{job=s} 0=-1.5"],
+        ),
+        (
+            "stale",
+            histogram(json!({"flags": 1, "sum": 0})),
+            vec!["h_seconds_max{job=s} 0=stale", "h_seconds_min{job=s} 0=stale"],
+        ),
+        (
+            "exponential",
+            exponential(json!({"count": 1, "sum": 2, "zeroCount": 1, "min": 0, "max": 2})),
+            vec!["e_max{job=s} 0=2", "e_min{job=s} 0=0"],
+        ),
+    ];
+    for (what, metric, want) in cases {
+        let f = fixture(keep());
+        f.json(&request(SERVICE, json!([metric]))).unwrap();
+        let others = |line: &String| !classic.iter().any(|c| line.starts_with(c)) && !line.starts_with("e{");
+        let got: Vec<_> = f.dump().into_iter().filter(others).collect();
+        assert_eq!(got, want, "{what}");
+        // Without the option there are none.
+        let f = fixture(Config::default());
+        f.json(&request(SERVICE, json!([metric]))).unwrap();
+        assert!(f.dump().iter().all(|line| !line.contains("_min") && !line.contains("_max")), "{what}");
+    }
+    let custom = Config { convert_histograms_to_nhcb: true, ..keep() };
+    let f = fixture(custom);
+    f.json(&request(SERVICE, json!([histogram(both)]))).unwrap();
+    assert_eq!(f.dump()[..2], ["h_seconds_max{job=s} 0=2", "h_seconds_min{job=s} 0=1"]);
+}

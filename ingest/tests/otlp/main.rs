@@ -15,6 +15,7 @@ mod fixture;
 mod formats;
 mod histograms;
 mod labels;
+mod laws;
 mod names;
 mod refusals;
 mod robustness;
