@@ -3,10 +3,11 @@
 //! Model: every file has live bytes and durable bytes, every directory has live names and durable names.
 //! [`MemoryDisk::power_cut`] drops names and bytes that were not synced as its caller chooses: of a file's
 //! unsynced bytes a prefix survives, in which sectors may be lost (zeros) or garbled, as after writes that
-//! reached the disk in another order. A recording disk keeps its state after every operation.
+//! reached the disk in another order. [`MemoryDisk::kill`] keeps all of it, synced or not, as the death of a
+//! process does. A recording disk keeps its state after every operation.
 
 use super::{File, FileSystem, Mapping};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,13 +33,47 @@ struct Image {
     durable_names: BTreeMap<PathBuf, usize>,
 }
 
+/// What a loss of power did to a disk: how many files or names each happened to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Losses {
+    /// Files whose unsynced bytes are all gone.
+    pub dropped: u32,
+    /// Files of whose unsynced bytes a part is there.
+    pub torn: u32,
+    /// Files whose unsynced bytes are all there.
+    pub kept: u32,
+    /// Files with a lost or garbled sector before one that is whole.
+    pub reordered: u32,
+    /// Names that were made or moved there and not synced, and are gone.
+    pub names_lost: u32,
+    /// Names that were removed and are back.
+    pub names_back: u32,
+}
+
+impl Losses {
+    /// What happened, in words, and how often.
+    pub fn kinds(self) -> impl Iterator<Item = (&'static str, u32)> {
+        [
+            ("all unsynced bytes of a file", self.dropped),
+            ("a part of a file's unsynced bytes (torn)", self.torn),
+            ("nothing of a file's unsynced bytes", self.kept),
+            ("earlier sectors of a file, not later ones (reordered)", self.reordered),
+            ("an unsynced name", self.names_lost),
+            ("the removal of a name", self.names_back),
+        ]
+        .into_iter()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     image: Image,
-    locked: bool,
+    locked: BTreeSet<PathBuf>,
     operations: usize,
-    fail_at: Option<usize>,
+    fail_at: Range<usize>,
+    failed: Option<&'static str>,
     recording: Option<Vec<Image>>,
+    losses: Losses,
 }
 
 /// A simulated disk; clones share it.
@@ -50,19 +85,20 @@ struct MemoryFile {
     inode: usize,
 }
 
-struct MemoryLock(MemoryDisk);
+struct MemoryLock(MemoryDisk, PathBuf);
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.0.state().locked = false;
+        self.0.state().locked.remove(&self.1);
     }
 }
 
 impl State {
     /// Counts a persistence operation; fails it when it is the chosen one.
-    fn step(&mut self) -> io::Result<()> {
+    fn step(&mut self, what: &'static str) -> io::Result<()> {
         self.operations += 1;
-        if self.fail_at == Some(self.operations) {
+        if self.fail_at.contains(&self.operations) {
+            self.failed = Some(what);
             return Err(io::Error::other("injected fault"));
         }
         Ok(())
@@ -87,9 +123,21 @@ impl MemoryDisk {
         self.state().operations
     }
 
-    /// Makes the `n`-th persistence operation from the start of this disk fail once.
-    pub fn fail_at(&self, n: usize) {
-        self.state().fail_at = Some(n);
+    /// Makes these persistence operations fail, counted from 1 at the start of this disk.
+    pub fn fail_at(&self, operations: Range<usize>) {
+        self.state().fail_at = operations;
+    }
+
+    /// What the operation was that was made to fail, the last one of several.
+    #[must_use]
+    pub fn failed(&self) -> Option<&'static str> {
+        self.state().failed
+    }
+
+    /// What the loss of power did that made this disk (see [`MemoryDisk::power_cut`]).
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.state().losses
     }
 
     /// A disk of its own with the same files, all of them durable.
@@ -133,51 +181,80 @@ impl MemoryDisk {
     /// `choose(n)` picks a number below `n` for every question the physics leave open.
     #[must_use]
     pub fn power_cut(&self, moment: Option<usize>, choose: &mut dyn FnMut(usize) -> usize) -> Self {
-        let state = self.state();
-        let recorded = moment.and_then(|m| state.recording.as_ref()?.get(m));
-        let image = recorded.unwrap_or(&state.image);
+        let image = self.image_at(moment);
+        let mut losses = Losses::default();
         let mut names = image.durable_names.clone();
         for (path, inode) in &image.names {
-            if names.get(path) != Some(inode) && choose(2) == 1 {
-                names.insert(path.clone(), *inode);
+            if names.get(path) != Some(inode) {
+                if choose(2) == 1 {
+                    names.insert(path.clone(), *inode);
+                } else {
+                    losses.names_lost += 1;
+                }
             }
         }
         for path in image.durable_names.keys() {
-            if !image.names.contains_key(path) && choose(2) == 1 {
-                names.remove(path);
+            if !image.names.contains_key(path) {
+                if choose(2) == 1 {
+                    names.remove(path);
+                } else {
+                    losses.names_back += 1;
+                }
             }
         }
-        let inodes = image.inodes.iter().map(|content| content.after_power_cut(choose)).collect();
+        let inodes = image.inodes.iter().map(|c| c.after_power_cut(choose, &mut losses)).collect();
         let image = Image { inodes, durable_names: names.clone(), names };
+        Self(Arc::new(Mutex::new(State { image, losses, ..State::default() })))
+    }
+
+    /// A disk as the death of the process leaves this one after its `moment`-th recorded change (`None`:
+    /// now): everything written is there to be read, and what was not synced can still be lost later.
+    #[must_use]
+    pub fn kill(&self, moment: Option<usize>) -> Self {
+        let image = self.image_at(moment);
         Self(Arc::new(Mutex::new(State { image, ..State::default() })))
+    }
+
+    fn image_at(&self, moment: Option<usize>) -> Image {
+        let state = self.state();
+        let recorded = moment.and_then(|m| state.recording.as_ref()?.get(m));
+        recorded.unwrap_or(&state.image).clone()
     }
 }
 
 impl Content {
-    fn after_power_cut(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
+    fn after_power_cut(&self, choose: &mut dyn FnMut(usize) -> usize, losses: &mut Losses) -> Self {
         let synced = self.durable.len();
         if self.live.len() <= synced || self.live[..synced] != self.durable[..] {
             // Cut back or rewritten without a sync: either content may be found.
             let found = if self.abandoned.is_empty() && choose(2) == 1 { &self.live } else { &self.durable };
             return Self { live: Arc::clone(found), durable: Arc::clone(found), abandoned: Vec::new() };
         }
+        let unsynced = self.live.len() - synced;
         let kept = match choose(4) {
             0 => 0,
-            1 => self.live.len() - synced,
-            _ => choose(self.live.len() - synced + 1),
+            1 => unsynced,
+            _ => choose(unsynced + 1),
         };
+        match kept {
+            0 => losses.dropped += 1,
+            _ if kept == unsynced => losses.kept += 1,
+            _ => losses.torn += 1,
+        }
         let mut bytes = self.live[..synced + kept].to_vec();
         if choose(2) == 1 {
-            let mut at = synced;
+            let (mut at, mut spoiled, mut whole_behind) = (synced, false, false);
             while at < bytes.len() {
                 let end = bytes.len().min((at / SECTOR + 1) * SECTOR);
                 match choose(6) {
                     0 => bytes[at..end].fill(0),
                     1 => bytes[at..end].iter_mut().for_each(|b| *b ^= 0xa5),
-                    _ => {}
+                    _ => whole_behind |= spoiled,
                 }
+                spoiled |= bytes[at..end] != self.live[at..end];
                 at = end;
             }
+            losses.reordered += u32::from(whole_behind);
         }
         let bytes = Arc::new(bytes);
         Self { live: Arc::clone(&bytes), durable: bytes, abandoned: Vec::new() }
@@ -191,7 +268,7 @@ fn not_found(path: &Path) -> io::Error {
 impl File for MemoryFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        let outcome = state.step();
+        let outcome = state.step("append");
         // A failing write leaves a part of its bytes behind.
         let written = if outcome.is_ok() { bytes.len() } else { bytes.len() / 2 };
         let live = &mut state.image.inodes[self.inode].live;
@@ -201,7 +278,7 @@ impl File for MemoryFile {
     }
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let outcome = state.step();
+        let outcome = state.step("sync");
         let content = &mut state.image.inodes[self.inode];
         if outcome.is_err() {
             content.abandoned.push(content.durable.len()..content.live.len());
@@ -217,7 +294,7 @@ impl File for MemoryFile {
     }
     fn truncate(&mut self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.step()?;
+        state.step("truncate")?;
         let live = &mut state.image.inodes[self.inode].live;
         Arc::make_mut(live).truncate(usize::try_from(size).unwrap_or(usize::MAX));
         state.done();
@@ -227,11 +304,11 @@ impl File for MemoryFile {
 
 impl FileSystem for MemoryDisk {
     fn create_dir(&self, _path: &Path) -> io::Result<()> {
-        self.state().step()
+        self.state().step("create directory")
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let mut state = self.state();
-        state.step()?;
+        state.step("create")?;
         state.image.inodes.push(Content::default());
         let inode = state.image.inodes.len() - 1;
         state.image.names.insert(path.to_owned(), inode);
@@ -245,7 +322,7 @@ impl FileSystem for MemoryDisk {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step()?;
+        state.step("rename")?;
         let inode = state.image.names.remove(from).ok_or_else(|| not_found(from))?;
         state.image.names.insert(to.to_owned(), inode);
         state.done();
@@ -253,14 +330,14 @@ impl FileSystem for MemoryDisk {
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step()?;
+        state.step("remove")?;
         state.image.names.remove(path).ok_or_else(|| not_found(path))?;
         state.done();
         Ok(())
     }
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step()?;
+        state.step("link")?;
         let inode = *state.image.names.get(from).ok_or_else(|| not_found(from))?;
         state.image.names.insert(to.to_owned(), inode);
         state.done();
@@ -271,7 +348,7 @@ impl FileSystem for MemoryDisk {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step()?;
+        state.step("sync directory")?;
         let inside = |p: &PathBuf| p.parent() == Some(dir);
         let image = &mut state.image;
         image.durable_names.retain(|p, _| !inside(p));
@@ -285,12 +362,10 @@ impl FileSystem for MemoryDisk {
         let inode = state.image.names.get(path).ok_or_else(|| not_found(path))?;
         Ok(state.image.inodes[*inode].live.len() as u64)
     }
-    fn lock(&self, _path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let mut state = self.state();
-        if state.locked {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        if !self.state().locked.insert(path.to_owned()) {
             return Ok(None);
         }
-        state.locked = true;
-        Ok(Some(Box::new(MemoryLock(self.clone()))))
+        Ok(Some(Box::new(MemoryLock(self.clone(), path.to_owned()))))
     }
 }
