@@ -7,6 +7,7 @@ pub mod batch;
 mod block;
 mod compaction;
 mod damage;
+mod defects;
 mod engine;
 mod error;
 mod exemplars;

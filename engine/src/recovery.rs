@@ -7,6 +7,7 @@
 
 use crate::Error;
 use crate::block::{Block, block_path};
+use crate::defects;
 use crate::head::{Head, Replay};
 use crate::metadata::MetadataStore;
 use crate::store::Store;
@@ -175,7 +176,7 @@ pub(crate) fn recover(
             reports.push(format!("the damaged file is not kept: {e}"));
         }
     }
-    let next = log.end.max(catalog.log_position);
+    let next = if defects::POSITION_REUSED { log.end } else { log.end.max(catalog.log_position) };
     head.recount_oldest();
     Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, reports, corruptions })
 }

@@ -185,6 +185,9 @@ pub(crate) fn settle(samples: &mut Samples, before: (usize, usize)) {
 pub(crate) fn normalize(samples: &mut Samples) {
     if samples.timestamps.windows(2).any(|pair| pair[0] >= pair[1]) {
         let mut order: Vec<usize> = (0..samples.timestamps.len()).collect();
+        if crate::defects::LATER_DUPLICATE_WINS {
+            order.reverse();
+        }
         order.sort_by_key(|i| samples.timestamps[*i]);
         order.dedup_by_key(|i| samples.timestamps[*i]);
         samples.values = order.iter().map(|i| samples.values[*i]).collect();

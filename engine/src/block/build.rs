@@ -2,6 +2,7 @@
 
 use super::block_path;
 use crate::Error;
+use crate::defects;
 use crate::io::{File, FileSystem};
 use std::path::Path;
 use storage_format::block::{BlockWriter, PAGE_SERIES};
@@ -57,10 +58,14 @@ pub(crate) fn build_block(
     };
     writer.finish();
     append(&mut writer, &mut file)?;
-    file.sync().map_err(io("fsync"))?;
+    if !defects::BLOCK_NOT_SYNCED {
+        file.sync().map_err(io("fsync"))?;
+    }
     drop(file);
     fs.rename(&temporary, &path).map_err(io("rename"))?;
-    fs.sync_dir(dir).map_err(io("fsync directory"))?;
+    if !defects::BLOCK_NAME_NOT_SYNCED {
+        fs.sync_dir(dir).map_err(io("fsync directory"))?;
+    }
     Ok(Some(BlockEntry {
         number,
         rank: number,

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::block::{BlockSource, keep_range};
+use crate::defects;
 use crate::head::{FlushedSeries, decode_chunk};
 use crate::snapshot::{normalize, settle};
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ impl BlockSource for FlushSource<'_> {
         let series = &self.series[self.places[self.page.start + place] as usize];
         // In-order chunks first: of samples with the same timestamp the first wins.
         for late in [false, true] {
+            if late && defects::LATE_DROPPED_AT_FLUSH {
+                break;
+            }
             for chunk in series.chunks.iter().filter(|c| c.is_late() == late && self.window.contains(c.min)) {
                 let before = (into.timestamps.len(), into.histograms.len());
                 decode_chunk(&chunk.bytes, chunk.count, chunk.kind, into)

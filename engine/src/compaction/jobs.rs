@@ -9,6 +9,7 @@ use super::merge::MergeSource;
 use super::plan;
 use crate::Error;
 use crate::block::{Block, block_path, build_block};
+use crate::defects;
 use crate::engine::{Inner, lock};
 use crate::head::{FlushedSeries, WINDOW_MS, window_of};
 use crate::store::Store;
@@ -99,6 +100,7 @@ impl Inner {
         drop(taken);
         match written {
             Ok(()) => self.head.end_flush(),
+            Err(_) if defects::FAILED_FLUSH_DROPS => self.head.end_flush(),
             Err(_) => self.head.abort_flush(),
         }
         self.counters.flushes.fetch_add(1, Relaxed);
@@ -130,6 +132,9 @@ impl Inner {
         changed.checkpoint = self.next_number();
         // Everything before this position is in the head by now, or in the blocks.
         changed.log_position = self.wal.next();
+        if defects::LOG_REMOVED_EARLY {
+            let _ = replay::remove_before(&*self.store.fs, &self.store.wal_dir(), changed.log_position);
+        }
         self.write_checkpoint(changed.checkpoint)?;
         self.swap(current, changed)?;
         self.counters.checkpoints.fetch_add(1, Relaxed);
@@ -154,6 +159,9 @@ impl Inner {
             }
         }
         live.sort_by_key(|block| block.entry.rank);
+        if defects::SOURCES_REMOVED_EARLY {
+            self.store.remove_unlisted(&changed)?;
+        }
         self.store.write_catalog(&changed)?;
         *current = changed;
         *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);

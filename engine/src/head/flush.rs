@@ -5,6 +5,7 @@
 
 use super::series::SealedChunk;
 use super::{Head, Shard};
+use crate::defects;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::model::{Labels, Timestamp};
 
@@ -46,7 +47,7 @@ impl Head {
                 if !shard.series[slot as usize].live {
                     continue;
                 }
-                shard.drop_sealed(slot, |chunk| chunk.flushing);
+                shard.drop_sealed(slot, |chunk| chunk.flushing || defects::FLUSH_DROPS_NEW_CHUNKS);
                 if shard.is_bare(slot) && shard.series[slot as usize].encoder.timestamp < quiet_before {
                     shard.evict(slot);
                     self.series.fetch_sub(1, Relaxed);

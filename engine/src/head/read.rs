@@ -6,7 +6,7 @@
 use super::series::{Rare, SealedChunk};
 use super::{Head, Shard};
 use crate::select::postings::resolve;
-use crate::{Error, Matcher};
+use crate::{Error, Matcher, defects};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -64,12 +64,26 @@ impl Head {
             shards.clone().map(|n| self.prepare(n, matchers)).collect::<Result<Vec<_>, _>>()
         };
         let prepared = selections.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        if defects::BLOCKS_BEFORE_HEAD {
+            let moment = at_that_moment();
+            std::thread::yield_now();
+            let found = selections.iter().zip(prepared).map(|(selection, p)| self.copy(selection, p));
+            return Ok((found.collect::<Result<Vec<_>, _>>()?, moment));
+        }
+        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let held = if defects::GATE_NOT_HELD { None } else { Some(gate) };
         let mut found = Vec::with_capacity(selections.len());
         for (selection, prepared) in selections.iter().zip(prepared) {
             found.push(self.copy(selection, prepared)?);
         }
-        Ok((found, at_that_moment()))
+        if defects::BLOCKS_AFTER_HEAD {
+            drop(held);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            return Ok((found, at_that_moment()));
+        }
+        let moment = at_that_moment();
+        drop(held);
+        Ok((found, moment))
     }
 
     /// The chunks of one selection; called with the gate held.

@@ -8,7 +8,7 @@ use super::ids::SlotsById;
 use super::index::NewSeries;
 use super::shard::Bounds;
 use super::{Head, Shard};
-use crate::series_key;
+use crate::{defects, series_key};
 use rayon::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
@@ -131,6 +131,9 @@ impl BatchVisitor for Replayer<'_> {
 
     #[inline]
     fn float(&mut self, id: u64, timestamp: Timestamp, start: Timestamp, value: f64) {
+        if defects::REPLAY_BY_TIME && timestamp <= self.head.newest.load(Relaxed) {
+            return;
+        }
         if let Some(slot) = self.slot(id) {
             // What was logged had been accepted; a difference now means that it is there already.
             let _ = self.shard.append_float(slot, (timestamp, start, value), &Bounds::OPEN);

@@ -7,7 +7,7 @@ use super::index::NewSeries;
 use super::series::{ChunkKind, SealedChunk};
 use super::shard::{histogram_chunks, late_float_chunks};
 use super::{Head, Shard};
-use crate::{Error, series_key};
+use crate::{Error, defects, series_key};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::FormatError;
@@ -94,7 +94,9 @@ impl Head {
         }
         shard.index.insert_all(fresh);
         self.series.fetch_add(count, Relaxed);
-        self.next_id.fetch_max(id_end, Relaxed);
+        if !defects::SERIES_NUMBER_REUSED {
+            self.next_id.fetch_max(id_end, Relaxed);
+        }
         self.newest.fetch_max(newest, Relaxed);
     }
 }
@@ -138,6 +140,7 @@ impl Shard {
             histogram_chunks(&rare.histograms, ChunkKind::Histograms)
                 .chain(histogram_chunks(&rare.late_histograms, ChunkKind::LateHistograms))
                 .chain(late_float_chunks(&rare.late_floats))
+                .filter(|chunk| !(defects::LATE_DROPPED_AT_CHECKPOINT && chunk.is_late()))
                 .collect()
         });
         chunks.extend(&loose);

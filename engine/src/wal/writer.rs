@@ -9,6 +9,7 @@
 //! log (the kernel may have thrown the pages away): writes are refused until the engine is reopened.
 
 use super::segment_path;
+use crate::defects;
 use crate::io::{File, FileSystem};
 use crate::ticket::Promise;
 use crate::{Error, Ticket, WalSync};
@@ -103,7 +104,7 @@ impl Wal {
         {
             let mut state = shared.lock();
             (state.next, state.base, state.done) = (next, next, next);
-            state.held = held;
+            state.held = held && !defects::HELD_FORGOTTEN;
         }
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -309,7 +310,8 @@ impl Writer {
             }
             let (Some(segment), Some(run)) = (&mut self.segment, self.carried.first()) else { break };
             if let Err(e) = segment.file.append(&run.bytes) {
-                return match segment.file.truncate(segment.size) {
+                let cut = if defects::NO_CUT_BACK { Ok(()) } else { segment.file.truncate(segment.size) };
+                return match cut {
                     Ok(()) => Err(Failure::Write(e)),
                     Err(_) => Err(Failure::Fatal("write", e)),
                 };
@@ -323,7 +325,7 @@ impl Writer {
             state.pending_bytes = state.pending_bytes.saturating_sub(written);
         }
         let due = match self.sync {
-            WalSync::Ack => true,
+            WalSync::Ack => !defects::ACK_BEFORE_SYNC || closing,
             WalSync::Interval(every) => closing || self.dirty_since.is_some_and(|s| s.elapsed() >= every),
             WalSync::None => closing,
         };
@@ -333,7 +335,9 @@ impl Writer {
     fn fsync(&mut self) -> Result<(), Failure> {
         let Some(segment) = &mut self.segment else { return Ok(()) };
         let began = Instant::now();
-        segment.file.sync().map_err(|e| Failure::Fatal("fsync", e))?;
+        segment.file.sync().map_err(|e| {
+            if defects::FSYNC_RETRIED { Failure::Write(e) } else { Failure::Fatal("fsync", e) }
+        })?;
         self.dirty_since = None;
         self.shared.counters.fsyncs.fetch_add(1, Relaxed);
         self.shared.counters.fsync_micros.fetch_add(began.elapsed().as_micros() as u64, Relaxed);
@@ -349,7 +353,9 @@ impl Writer {
         let path = segment_path(&self.dir, base);
         let mut file = self.fs.create(&path).map_err(Failure::Write)?;
         file.append(&frame::segment_header(base)).map_err(Failure::Write)?;
-        self.fs.sync_dir(&self.dir).map_err(|e| Failure::Fatal("fsync directory", e))?;
+        if !defects::SEGMENT_NAME_NOT_SYNCED {
+            self.fs.sync_dir(&self.dir).map_err(|e| Failure::Fatal("fsync directory", e))?;
+        }
         self.segment = Some(Segment { base, file, size: SEGMENT_HEADER_BYTES as u64 });
         self.dirty_since.get_or_insert_with(Instant::now);
         Ok(())

@@ -65,13 +65,9 @@ pub(crate) fn for_seeds<T: Send>(
             }
             match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one(seed))) {
                 Ok(outcome) => done.push(outcome),
-                Err(cause) => {
+                Err(_) => {
                     failed.store(true, SeqCst);
-                    eprintln!(
-                        "failed with seed {seed}; again: {}",
-                        repeat.replace("SEED", &seed.to_string())
-                    );
-                    std::panic::resume_unwind(cause);
+                    panic!("failed with seed {seed}, again: {}", repeat.replace("SEED", &seed.to_string()));
                 }
             }
         }

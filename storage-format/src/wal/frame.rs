@@ -179,7 +179,9 @@ impl<'a> Iterator for Frames<'a> {
             let header = &self.bytes[self.at..];
             let (record_type, crc) = (header[12], u32_at(header, 16));
             self.at += FRAME_HEADER_BYTES + length;
-            return Some(if crc32c::crc32c(payload) == crc {
+            // A seeded defect, see engine/src/defects.rs.
+            let trusted = cfg!(defect = "payload_unchecked");
+            return Some(if trusted || crc32c::crc32c(payload) == crc {
                 Found::Record { position, record_type, payload }
             } else {
                 Found::Damaged { position }
