@@ -118,6 +118,8 @@ pub struct Timed {
     pub seconds: Vec<f64>,
     /// The server's CPU seconds per repetition, on average.
     pub cpu_seconds: f64,
+    /// Growth of resident memory over what was resident before, at its peak, in bytes.
+    pub peak_bytes: u64,
     /// Bytes of the answer.
     pub bytes: usize,
     /// What differs from Prometheus's answer; empty when nothing does, `None` where there is none.
@@ -176,11 +178,14 @@ pub fn time_all(server: &Server, end: i64, span: i64, repeat: usize, cached: boo
             text: text.to_owned(),
             seconds: Vec::new(),
             cpu_seconds: 0.0,
+            peak_bytes: 0,
             bytes: 0,
             differences: None,
             answer: None,
         };
-        let before = usage::cpu(server.process().pid());
+        let pid = server.process().pid();
+        let held = usage::forget_peak(pid);
+        let before = usage::cpu(pid);
         let mut first = None;
         for _ in 0..repeat.max(1) {
             let start = Instant::now();
@@ -192,7 +197,8 @@ pub fn time_all(server: &Server, end: i64, span: i64, repeat: usize, cached: boo
                 Err(e) => timed.answer = Some(Err(e.to_string())),
             }
         }
-        let used: Duration = usage::cpu(server.process().pid()) - before;
+        let used: Duration = usage::cpu(pid) - before;
+        timed.peak_bytes = usage::memory(pid, "VmHWM").saturating_sub(held);
         timed.cpu_seconds = used.as_secs_f64() / repeat.max(1) as f64;
         if let Some(response) = first {
             timed.bytes = response.body.len();

@@ -152,7 +152,7 @@ fn times(t: &mut Table<'_>) {
     if names.is_empty() {
         return;
     }
-    t.head("query: median / longest / CPU");
+    t.head("query: median / longest / CPU / growth of resident memory");
     for (at, name) in names.iter().enumerate() {
         let cell = |server: &&'static str| {
             let of = |figure: &dyn Fn(&Timed) -> f64| {
@@ -161,7 +161,8 @@ fn times(t: &mut Table<'_>) {
             let runs = || t.runs.iter().filter(|f| f.server == *server);
             let right = runs().all(|f| f.queries.get(at).is_some_and(Timed::right));
             let times = [of(&Timed::median), of(&Timed::max), of(&|q| q.cpu_seconds)].map(duration);
-            format!("{}{}", times.join(" / "), if right { "" } else { " (another answer)" })
+            let grown = format!("{:.1} MiB", of(&|q| q.peak_bytes as f64) / f64::from(1 << 20));
+            format!("{} / {grown}{}", times.join(" / "), if right { "" } else { " (another answer)" })
         };
         let cells: Vec<String> = t.servers.iter().map(cell).collect();
         let _ = writeln!(t.text, "| {name} | {} |", cells.join(" | "));

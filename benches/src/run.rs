@@ -90,6 +90,8 @@ pub struct Course<'a> {
     pub repeat: usize,
     /// Where the servers keep their data; removed afterwards.
     pub work: &'a Path,
+    /// End with the queries, and leave the data where it is.
+    pub keep: bool,
 }
 
 fn version(server: &Server) -> String {
@@ -121,6 +123,12 @@ pub fn run(course: &Course<'_>, kind: Kind, program: &Path, note: &dyn Fn(&str))
     let mut figures = load_phase(course, &mut server, note)?;
     if course.repeat > 0 {
         query_phase(course, &server, &mut figures, note);
+    }
+    if course.keep {
+        server.stop(READY);
+        let end = course.plan.step_end(course.main_steps - 1);
+        note(&format!("kept in {}; the data ends at {end} ms", dir.display()));
+        return Ok(figures);
     }
     kill_phase(course, &mut server, &mut figures, note)?;
     stop_phase(&mut server, &mut figures, note);

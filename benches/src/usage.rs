@@ -24,6 +24,13 @@ pub fn memory(pid: u32, what: &str) -> u64 {
     line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Lets the peak of resident memory (`VmHWM`) begin anew; what is resident now.
+pub fn forget_peak(pid: u32) -> u64 {
+    // Where the kernel refuses it the old peak stays, and no growth is seen.
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    memory(pid, "VmRSS")
+}
+
 /// Waits until the process has used less than a twentieth of a core for eight seconds, at most for `limit`:
 /// longer than any of the servers waits before it writes what it has in memory.
 pub fn settle(pid: u32, limit: Duration) {

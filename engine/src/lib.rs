@@ -32,7 +32,7 @@ pub use metadata::{Metadata, MetricType};
 pub use options::{Options, WalSync};
 pub use outcome::{AppendOutcome, Rejected, Rejection};
 pub use select::{MatchOp, Matcher, MatcherError};
-pub use snapshot::{Series, Snapshot};
+pub use snapshot::{ReadFrom, Series, Snapshot};
 pub use stats::{DamagedBlock, Stats};
 pub use storage_format::catalog::BlockEntry;
 pub use ticket::Ticket;

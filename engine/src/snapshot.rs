@@ -58,6 +58,13 @@ pub struct Series {
     missing: Option<Arc<Missing>>,
 }
 
+/// Where samples came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// Samples that blocks held, those included that the head had too.
+    pub from_blocks: u64,
+}
+
 #[derive(Debug, Clone)]
 enum Piece {
     Samples(Arc<Samples>),
@@ -79,12 +86,13 @@ impl Series {
     }
 
     /// Replaces `into` by the samples inside `range`, head and blocks merged, out-of-order and duplicate
-    /// samples resolved.
+    /// samples resolved; tells where they came from.
     ///
     /// # Errors
     /// When a block is damaged or cannot be read; not if the series is one of a partial view.
-    pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
+    pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<ReadFrom, Error> {
         into.clear();
+        let mut read = ReadFrom::default();
         for piece in &self.pieces {
             let before = (into.timestamps.len(), into.histograms.len());
             match piece {
@@ -93,9 +101,12 @@ impl Series {
                 Piece::Block(series) => series.read(range, self.missing.as_deref(), into)?,
             }
             settle(into, before);
+            if matches!(piece, Piece::Block(_)) {
+                read.from_blocks += (into.len() - before.0 - before.1) as u64;
+            }
         }
         normalize(into);
-        Ok(())
+        Ok(read)
     }
 }
 
@@ -128,9 +139,9 @@ fn read_head(data: &HeadData, range: TimeRange, into: &mut Samples) -> Result<()
             into.histograms.extend(rare.late_histograms.iter().filter(|s| inside(&s.0)).cloned());
             settle(into, before);
         } else {
-            if let Some((bytes, count)) = &data.open {
+            if let Some((bytes, count)) = data.open() {
                 let kind = crate::head::ChunkKind::Floats;
-                append_chunk(into, range, |into| decode_chunk(bytes, *count, kind, into)).map_err(corrupt)?;
+                append_chunk(into, range, |into| decode_chunk(bytes, count, kind, into)).map_err(corrupt)?;
             }
             let histograms = data.rare.iter().flat_map(|rare| &rare.histograms);
             into.histograms.extend(histograms.filter(|s| inside(&s.0)).cloned());

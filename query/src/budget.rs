@@ -3,6 +3,7 @@
 //! Operators ask once per batch or column. Holdings are given back when they are dropped, also when the
 //! query fails.
 
+use crate::execute::profile::Profile;
 use crate::{CancelToken, QueryError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,26 @@ const STEPS_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub(crate) struct TotalMemory {
     held: AtomicU64,
+}
+
+impl TotalMemory {
+    /// Bytes held now.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Relaxed)
+    }
+}
+
+/// Keeps the memory of an answer charged until it is dropped.
+#[derive(Debug, Clone, Default)]
+pub struct Charged {
+    #[expect(dead_code, reason = "held for its drop")]
+    held: Arc<Vec<Held>>,
+}
+
+impl Charged {
+    pub(crate) fn new(held: Vec<Held>) -> Self {
+        Self { held: Arc::new(held) }
+    }
 }
 
 /// The limits of one query. 0 bytes means no limit.
@@ -37,8 +58,10 @@ pub(crate) struct Budget {
     peak_samples: AtomicU64,
     peak_bytes: AtomicU64,
     read: AtomicU64,
+    from_blocks: AtomicU64,
     /// Samples looked at, per step of the query.
     per_step: Vec<AtomicU64>,
+    profile: Option<Profile>,
 }
 
 /// Samples and bytes taken from a budget until dropped.
@@ -47,11 +70,18 @@ pub(crate) struct Held {
     budget: Arc<Budget>,
     samples: u64,
     bytes: u64,
+    /// Whom the profile charges with the bytes.
+    operator: u32,
 }
 
 impl Budget {
-    /// An account with nothing on it, for a query of `steps` steps.
-    pub(crate) fn new(limits: Limits, total: Arc<TotalMemory>, steps: usize) -> Arc<Self> {
+    /// An account with nothing on it, for a query of `steps` steps; with `profile`, also by operator.
+    pub(crate) fn new(
+        limits: Limits,
+        total: Arc<TotalMemory>,
+        steps: usize,
+        profile: Option<Profile>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             limits,
             total,
@@ -60,6 +90,8 @@ impl Budget {
             peak_samples: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             read: AtomicU64::new(0),
+            from_blocks: AtomicU64::new(0),
+            profile,
             per_step: (0..steps.clamp(1, STEPS_MAX)).map(|_| AtomicU64::new(0)).collect(),
         })
     }
@@ -82,7 +114,8 @@ impl Budget {
     /// # Errors
     /// When that would exceed a limit.
     pub(crate) fn hold(self: &Arc<Self>, samples: u64, bytes: u64) -> Result<Held, QueryError> {
-        let held = Held { budget: Arc::clone(self), samples, bytes };
+        let operator = self.profile.as_ref().map_or(0, |profile| profile.hold(bytes));
+        let held = Held { budget: Arc::clone(self), samples, bytes, operator };
         let samples_now = self.samples.fetch_add(samples, Relaxed) + samples;
         let bytes_now = self.bytes.fetch_add(bytes, Relaxed) + bytes;
         let total_now = self.total.held.fetch_add(bytes, Relaxed) + bytes;
@@ -98,9 +131,14 @@ impl Budget {
         self.peak_bytes.fetch_max(bytes_now, Relaxed);
         Ok(held)
     }
-    /// Counts samples read from storage.
-    pub(crate) fn count_read(&self, samples: u64) {
+    /// Counts samples read from storage, and how many of them came from blocks.
+    pub(crate) fn count_read(&self, samples: u64, from_blocks: u64) {
         self.read.fetch_add(samples, Relaxed);
+        self.from_blocks.fetch_add(from_blocks, Relaxed);
+    }
+    /// The account by operator, if the query wants one.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
     }
     /// Counts samples looked at by a step.
     pub(crate) fn count_step(&self, step: usize, samples: u64) {
@@ -112,6 +150,10 @@ impl Budget {
     /// Samples read from storage.
     pub(crate) fn samples_read(&self) -> u64 {
         self.read.load(Relaxed)
+    }
+    /// Those of them that blocks held; the head may have held some of them too.
+    pub(crate) fn samples_from_blocks(&self) -> u64 {
+        self.from_blocks.load(Relaxed)
     }
     /// Samples looked at, per step.
     pub(crate) fn samples_per_step(&self) -> Vec<u64> {
@@ -128,6 +170,9 @@ impl Drop for Held {
         self.budget.samples.fetch_sub(self.samples, Relaxed);
         self.budget.bytes.fetch_sub(self.bytes, Relaxed);
         self.budget.total.held.fetch_sub(self.bytes, Relaxed);
+        if let Some(profile) = &self.budget.profile {
+            profile.release(self.operator, self.bytes);
+        }
     }
 }
 
@@ -144,7 +189,7 @@ mod tests {
             deadline: Instant::now() + Duration::from_secs(60),
             cancel: CancelToken::new(),
         };
-        Budget::new(limits, Arc::default(), 1)
+        Budget::new(limits, Arc::default(), 1, None)
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The door of the query crate: runs PromQL text over a snapshot.
 
 use crate::annotations::Annotations;
-use crate::budget::{Budget, Limits, TotalMemory};
+use crate::budget::{Budget, Charged, Limits, TotalMemory};
 use crate::execute::column::Grid;
+use crate::execute::profile::Profile;
 use crate::execute::repeated::Repeated;
 use crate::execute::source::Shared;
 use crate::execute::{Evaluator, evaluate, fixed};
@@ -82,13 +83,18 @@ impl QueryEngine {
         let grid = Grid::new(start_ms, end_ms, step_ms);
         self.run(snapshot, Request { text: query, times, grid, params })
     }
+    /// Bytes that queries hold at the moment, answers that are still being sent included.
+    #[must_use]
+    pub fn memory_held(&self) -> u64 {
+        self.memory.held()
+    }
     fn parse_options(&self) -> parse::Options {
         let features = self.options.features;
         parse::Options {
             experimental_functions: features.experimental_functions,
             extended_range_selectors: features.extended_range_selectors,
             binop_fill_modifiers: features.fill_modifiers,
-            ..parse::Options::default()
+            ..self.options.parse
         }
     }
     fn run(&self, snapshot: &Snapshot, request: Request<'_>) -> Result<QueryResult, QueryError> {
@@ -100,11 +106,12 @@ impl QueryEngine {
         let queued = began.elapsed();
 
         let expr = parse::parse(text, &self.parse_options())
-            .map_err(|e| QueryError::Parse { message: e.to_string() })?;
+            .map_err(|e| QueryError::Parse { limit: e.limit(), message: e.to_string() })?;
         let instant = times.step == 0;
         let kind = expr.value_type();
         if !instant && !matches!(kind, ValueType::Vector | ValueType::Scalar) {
             return Err(QueryError::Parse {
+                limit: None,
                 message: format!(
                     "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
                     kind.documented()
@@ -119,7 +126,8 @@ impl QueryEngine {
             deadline,
             cancel: params.cancel.clone(),
         };
-        let budget = Budget::new(limits, Arc::clone(&self.memory), grid.len);
+        let profile = params.operator_stats.then(|| Profile::of(&plan));
+        let budget = Budget::new(limits, Arc::clone(&self.memory), grid.len, profile);
         let shared = Shared { budget: Arc::clone(&budget), annotations: Mutex::default() };
         let lookback = params.lookback_delta_ms.filter(|l| *l > 0).unwrap_or(self.options.lookback_delta_ms);
         let snapshot = fixed(snapshot, &plan, grid, lookback)?;
@@ -133,7 +141,7 @@ impl QueryEngine {
             max_steps: self.options.max_samples,
         };
         let prepared = began.elapsed();
-        let mut value = evaluate(&evaluator, &plan, grid, instant)?;
+        let (mut value, held) = evaluate(&evaluator, &plan, grid, instant)?;
         let evaluated = began.elapsed();
         let annotations: Annotations =
             shared.annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -152,6 +160,8 @@ impl QueryEngine {
             total: began.elapsed(),
             total_queryable_samples: per_step.iter().sum(),
             samples_read: budget.samples_read(),
+            samples_from_blocks: budget.samples_from_blocks(),
+            operators: budget.profile().map_or_else(Vec::new, Profile::stats),
             peak_samples,
             peak_bytes,
             samples_per_step: if params.per_step_stats {
@@ -161,7 +171,7 @@ impl QueryEngine {
             },
             plan: params.explain.then(|| plan.to_string()),
         };
-        Ok(QueryResult { value, warnings, infos, stats })
+        Ok(QueryResult { value, warnings, infos, stats, charged: Charged::new(held) })
     }
 }
 

@@ -9,6 +9,8 @@ pub enum QueryError {
     Parse {
         /// Prometheus' text, position first (`1:5: parse error: …`).
         message: String,
+        /// The limit that the query exceeds, if that is what is wrong with it: see [`QueryError::limit`].
+        limit: Option<&'static str>,
     },
     /// The query would hold more samples than one query may.
     SampleLimit,
@@ -65,6 +67,19 @@ impl ErrorKind {
 }
 
 impl QueryError {
+    /// The limit that the query met, if that is why it has no answer: `length`, `tokens`, `nesting`,
+    /// `samples`, `memory`, `queue`, `time`.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Parse { limit, .. } => *limit,
+            Self::SampleLimit => Some("samples"),
+            Self::MemoryLimit { .. } => Some("memory"),
+            Self::Timeout { during: "query queue" } => Some("queue"),
+            Self::Timeout { .. } => Some("time"),
+            _ => None,
+        }
+    }
     /// The API's class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -81,7 +96,7 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Parse { message } | Self::Execution(message) | Self::Internal(message) => {
+            Self::Parse { message, .. } | Self::Execution(message) | Self::Internal(message) => {
                 f.write_str(message)
             }
             Self::SampleLimit => {

@@ -17,8 +17,9 @@ pub mod parse;
 mod plan;
 mod value;
 
+pub use budget::Charged;
 pub use engine::QueryEngine;
 pub use error::{ErrorKind, QueryError};
 pub use histogram::{Bucket, all_buckets};
 pub use options::{CancelToken, EngineOptions, Features, QueryParams};
-pub use value::{MatrixSeries, Point, QueryResult, QueryStats, Value, VectorSample};
+pub use value::{MatrixSeries, OperatorStats, Point, QueryResult, QueryStats, Value, VectorSample};

@@ -56,6 +56,8 @@ pub struct EngineOptions {
     pub no_step_subquery_interval_ms: i64,
     /// Language features.
     pub features: Features,
+    /// Limits of the parser. What the language offers is as [`EngineOptions::features`] says.
+    pub parse: crate::parse::Options,
 }
 
 impl Default for EngineOptions {
@@ -69,6 +71,7 @@ impl Default for EngineOptions {
             total_memory_bytes: 1 << 30,
             no_step_subquery_interval_ms: 60_000,
             features: Features::default(),
+            parse: crate::parse::Options::default(),
         }
     }
 }
@@ -107,6 +110,8 @@ pub struct QueryParams {
     pub cancel: CancelToken,
     /// Whether to count samples per step.
     pub per_step_stats: bool,
+    /// Whether to say what each operator did.
+    pub operator_stats: bool,
     /// Whether to give the plan as text.
     pub explain: bool,
 }

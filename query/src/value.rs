@@ -87,8 +87,29 @@ pub struct QueryStats {
     pub samples_per_step: Vec<(Timestamp, u64)>,
     /// Most bytes held at one moment.
     pub peak_bytes: u64,
+    /// Of the samples read, those that blocks held (the head may have held some of them too).
+    pub samples_from_blocks: u64,
+    /// What each operator of the plan did, in the plan's order, when asked for.
+    pub operators: Vec<OperatorStats>,
     /// The plan as text, when asked for.
     pub plan: Option<String>,
+}
+
+/// What one operator of a plan did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorStats {
+    /// How deep it stands in the plan; the root at 0.
+    pub depth: usize,
+    /// What it does.
+    pub operator: String,
+    /// Time worked for it, on all threads together, the operators below not included.
+    pub busy: Duration,
+    /// Series it gave, over all its evaluations; what a scalar gives is no series.
+    pub series: u64,
+    /// Samples it read from storage.
+    pub samples_read: u64,
+    /// Most bytes it held at one moment.
+    pub peak_bytes: u64,
 }
 
 /// A query's answer.
@@ -102,4 +123,6 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What it took.
     pub stats: QueryStats,
+    /// Keep it as long as the value: until it is dropped, all queries' memory counts this one's.
+    pub charged: crate::Charged,
 }

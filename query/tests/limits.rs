@@ -140,3 +140,85 @@ fn repeated_aggregations_are_read_once() {
     // 60 samples of 100 series for `sum(m)`, one less for what lies a minute back.
     assert_eq!(stats.samples_read, 6000 + 5900);
 }
+
+#[test]
+fn operators_tell_what_they_did() {
+    let params = QueryParams { operator_stats: true, ..QueryParams::default() };
+    let stats = range(EngineOptions::default(), "sum by (i) (rate(m[2m])) > 3", &params).unwrap().stats;
+    let told: Vec<(usize, &str, u64, u64)> = stats
+        .operators
+        .iter()
+        .map(|o| (o.depth, o.operator.split(' ').next().unwrap(), o.series, o.samples_read))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (0, "binary", 100, 0),
+            (1, "aggregate", 100, 0),
+            (2, "call", 100, 0),
+            (3, "window", 100, 6000),
+            (1, "number", 0, 0)
+        ]
+    );
+    let busy: Duration = stats.operators.iter().map(|o| o.busy).sum();
+    let cores = std::thread::available_parallelism().unwrap().get() as u32;
+    assert!(busy > Duration::ZERO && busy <= stats.total * (cores + 1), "{busy:?} in {:?}", stats.total);
+    assert!(stats.operators.iter().all(|o| o.depth == 1 && o.series == 0 || o.busy > Duration::ZERO));
+    // The columns of 100 groups over 60 steps stay until the answer is made.
+    assert!(stats.operators[1].peak_bytes >= 100 * 60 * 8, "{:?}", stats.operators);
+    let silent = range(EngineOptions::default(), "m", &QueryParams::default()).unwrap().stats;
+    assert!(silent.operators.is_empty() && silent.samples_from_blocks == 0);
+}
+
+#[test]
+fn an_answer_counts_until_it_is_dropped() {
+    let engine = QueryEngine::new(EngineOptions::default());
+    let ask = || engine.range(&snapshot(), "m", 0, 59 * 60_000, 60_000, &QueryParams::default()).unwrap();
+    let (one, two) = (ask(), ask());
+    assert!(engine.memory_held() >= 2 * 100 * 60 * 8, "{}", engine.memory_held());
+    drop(one);
+    assert!(engine.memory_held() >= 100 * 60 * 8);
+    drop(two);
+    assert_eq!(engine.memory_held(), 0);
+}
+
+#[test]
+fn errors_name_the_limit_that_was_met() {
+    let parse = query::parse::Options { length_max: 40, tokens_max: 12, depth_max: 4, ..Default::default() };
+    let engine = QueryEngine::new(EngineOptions {
+        max_samples: 50,
+        query_memory_bytes: 100_000,
+        parse,
+        ..EngineOptions::default()
+    });
+    let limit = |query: &str| {
+        let params = QueryParams::default();
+        engine.range(&snapshot(), query, 0, 59 * 60_000, 60_000, &params).unwrap_err().limit()
+    };
+    assert_eq!(limit("m{i=\"0123456789012345678901234567890123456789\"}"), Some("length"));
+    assert_eq!(limit("1+1+1+1+1+1+1+1"), Some("tokens"));
+    assert_eq!(limit("((((((m))))))"), Some("nesting"));
+    assert_eq!(limit("m"), Some("samples"));
+    assert_eq!(limit("m{"), None);
+}
+
+#[test]
+fn aggregations_hold_memory_for_groups_and_steps_not_for_series() {
+    let mut samples = Samples::default();
+    (0..120).for_each(|i| samples.push_float(i * 60_000, 0, (i * i) as f64));
+    let samples = Arc::new(samples);
+    let peak = |series: usize, query: &str| {
+        let snapshot = Snapshot::from_series((0..series).map(|i| {
+            let (group, i) = ((i % 10).to_string(), i.to_string());
+            let labels = [("__name__", "m"), ("g", group.as_str()), ("i", i.as_str())];
+            Series::from_samples(Labels::from_pairs(labels), Arc::clone(&samples))
+        }));
+        let engine = QueryEngine::new(EngineOptions::default());
+        let result = engine.range(&snapshot, query, 0, 119 * 60_000, 60_000, &QueryParams::default());
+        result.unwrap().stats.peak_bytes
+    };
+    for query in ["sum by (g) (rate(m[5m]))", "avg by (g) (m) / count by (g) (m)", "max(m)"] {
+        // 32 chunks of at most ten groups over 120 steps of 32 bytes, and what is made of them.
+        assert!(peak(10_000, query) < 3 << 20, "{query}: {}", peak(10_000, query));
+    }
+}

@@ -5,6 +5,7 @@
 
 use crate::observe::log::Level;
 use crate::otlp_flags::OtlpFlags;
+use crate::query_flags::QueryFlags;
 use crate::wire::time_text;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::WalSync;
@@ -160,6 +161,10 @@ pub struct Flags {
     #[arg(long = "log.format", env = "MARIGRAM_LOG_FORMAT", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 
+    /// How large queries may be.
+    #[command(flatten)]
+    pub query: QueryFlags,
+
     /// OTLP.
     #[command(flatten)]
     pub otlp: OtlpFlags,
@@ -263,17 +268,21 @@ impl Flags {
     /// What the PromQL parser accepts.
     #[must_use]
     pub fn parse_options(&self) -> query::parse::Options {
-        query::parse::Options {
+        self.query.limit(query::parse::Options {
             experimental_functions: self.has_feature("promql-experimental-functions"),
             extended_range_selectors: self.has_feature("promql-extended-range-selectors"),
             binop_fill_modifiers: self.has_feature("promql-binop-fill-modifiers"),
             ..query::parse::Options::default()
-        }
+        })
     }
     /// Settings of the query engine.
     #[must_use]
     pub fn query_options(&self) -> query::EngineOptions {
+        let (query_memory_bytes, total_memory_bytes) = self.query.memory();
         query::EngineOptions {
+            parse: self.parse_options(),
+            query_memory_bytes,
+            total_memory_bytes,
             lookback_delta_ms: millis(self.lookback_delta),
             max_samples: self.max_samples,
             timeout: self.query_timeout,

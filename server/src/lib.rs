@@ -14,6 +14,7 @@ pub mod observe;
 pub mod otlp_flags;
 pub mod otlp_grpc;
 pub mod params;
+pub mod query_flags;
 pub mod router;
 pub mod serve;
 pub mod state;

@@ -8,8 +8,9 @@ use crate::api::cardinality::Cardinality;
 use crate::error::{ApiError, ErrorType};
 use crate::flags::Flags;
 use crate::net::{Limits, Stop};
+use crate::observe::active::{ActiveQueries, Unfinished};
 use crate::observe::family::{Families, Family};
-use crate::observe::{Metrics, log};
+use crate::observe::{Metrics, QueryUse, log};
 use engine::Engine;
 use ingest::remote_write::Receiver;
 use query::{CancelToken, QueryEngine};
@@ -53,6 +54,8 @@ pub struct App {
     pub cors_origin: Option<Regex>,
     /// The last cardinality report and when it was made.
     pub cardinality: Mutex<Option<(Instant, Arc<Cardinality>)>>,
+    /// The list of running queries; empty where it could not be opened.
+    pub active: OnceLock<ActiveQueries>,
     storage: OnceLock<Storage>,
     closing: AtomicBool,
 }
@@ -103,6 +106,7 @@ impl App {
             metadata_stored: AtomicBool::new(false),
             cors_origin,
             cardinality: Mutex::default(),
+            active: OnceLock::new(),
             storage: OnceLock::new(),
             closing: AtomicBool::new(false),
             limits,
@@ -117,6 +121,18 @@ impl App {
         let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, ingest::Limits::OTLP);
         let otlp = Arc::new(otlp);
         self.metrics.otlp.watch(&otlp);
+        match ActiveQueries::open(&self.flags.path, self.flags.max_concurrency as usize) {
+            Ok((active, unfinished)) => {
+                for Unfinished { query, began } in unfinished {
+                    log::warn(
+                        "a query had not ended when the last process did",
+                        &[("query", &query), ("began_ms", &began)],
+                    );
+                }
+                let _ = self.active.set(active);
+            }
+            Err(error) => log::warn("running queries are not listed", &[("error", &error)]),
+        }
         let _ = self.storage.set(Storage { engine, receiver, otlp });
     }
     /// The storage engine.
@@ -143,7 +159,12 @@ impl App {
     /// async workers.
     #[must_use]
     pub fn gather(&self, engine: Option<&Engine>) -> Vec<Family> {
-        let families = self.metrics.gather(engine, self.flags.max_concurrency, self.started);
+        let queries = QueryUse {
+            concurrent_max: self.flags.max_concurrency,
+            bytes: self.query.memory_held(),
+            bytes_max: self.query.options().total_memory_bytes,
+        };
+        let families = self.metrics.gather(engine, queries, self.started);
         let mut families = Families(families);
         self.access.collect(&mut families);
         families.0
@@ -163,7 +184,12 @@ impl App {
         let place = match waited {
             Ok(Ok(place)) => place,
             Ok(Err(_)) => return Err(ApiError::not_ready()),
-            Err(_) => return Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue")),
+            Err(_) => {
+                if Arc::ptr_eq(gate, &self.queries) {
+                    self.metrics.query_met_limit("queue");
+                }
+                return Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue"));
+            }
         };
         let cancel = CancelOnDrop(CancelToken::new());
         let token = cancel.0.clone();

@@ -9,12 +9,16 @@ use query::parse::{Options, parse};
 use serde_json::Value;
 use tests_support::peers;
 
-/// Cases whose query was cut where upstream's source joins several strings; what is left of them is no
-/// query.
-const CUT: [&str; 2] = ["{'foo\\'bar', ", "`"];
+/// Queries that were cut where upstream's source joins several strings, for a backquote cannot stand in a
+/// backquoted one: what is left of them, which nobody accepts, and what is meant.
+const CUT: [(&str, &str); 2] = [
+    ("{'foo\\'bar', ", r"{'foo\'bar', `a\dos\path`='boo\\urns'}"),
+    ("`", r#"`\a\b\f\n\r\t\v\\\"\' - \xFF\377\u1234\U00010111\U0001011111☺`"#),
+];
 
 fn check(case: &Value) -> Result<(), String> {
     let query = case["query"].as_str().expect("a case has a query");
+    let query = CUT.iter().find(|(cut, _)| *cut == query).map_or(query, |(_, whole)| whole);
     let expected: Vec<&str> =
         case["error_contains"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match (parse(query, &Options::all_features()), case["fails"] == true) {
@@ -40,7 +44,6 @@ fn parser_agrees_with_prometheus() {
     };
     let cases: Vec<Value> = serde_json::from_str(&text).expect("the cases are JSON");
     assert!(cases.len() > 200);
-    let cut = |case: &&Value| !case["query"].as_str().is_some_and(|q| CUT.contains(&q));
-    let wrong: Vec<String> = cases.iter().filter(cut).filter_map(|case| check(case).err()).collect();
+    let wrong: Vec<String> = cases.iter().filter_map(|case| check(case).err()).collect();
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }

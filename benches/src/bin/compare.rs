@@ -67,6 +67,9 @@ struct Options {
     /// A small size that ends within a minute or two: 5,000 series, 20 minutes
     #[arg(long)]
     quick: bool,
+    /// End with the queries and leave the servers' data, to profile on it; writes no results
+    #[arg(long)]
+    keep: bool,
     /// Folder for the results
     #[arg(long, default_value = "benches/results")]
     out: PathBuf,
@@ -153,8 +156,14 @@ fn compare(options: Options) -> Result<bool, String> {
         Report { command: command(), machine: report::machine(), seed: options.seed, runs: Vec::new() };
     for number in 0..options.runs.max(1) {
         let (plan, main_steps) = plan(&options, &targets);
-        let course =
-            Course { plan: &plan, targets: &targets, main_steps, repeat: options.repeat, work: &work };
+        let course = Course {
+            plan: &plan,
+            targets: &targets,
+            main_steps,
+            repeat: options.repeat,
+            work: &work,
+            keep: options.keep,
+        };
         let mut runs = Vec::new();
         for (kind, program) in &programs {
             let note = |text: &str| eprintln!("run {}, {}: {text}", number + 1, kind.name());
@@ -166,7 +175,9 @@ fn compare(options: Options) -> Result<bool, String> {
     }
     let markdown = report.markdown();
     println!("{markdown}");
-    write(&options, &report, &markdown)?;
+    if !options.keep {
+        write(&options, &report, &markdown)?;
+    }
     let sound =
         |f: &Figures| f.kill_lost == 0 && f.queries.iter().all(|q| q.differences.is_none() || q.right());
     Ok(report.runs.iter().filter(|f| f.server == Kind::Marigram.name()).all(sound))

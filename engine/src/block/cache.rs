@@ -10,8 +10,9 @@ use std::rc::Rc;
 use storage_format::FormatError;
 use storage_format::model::Timestamp;
 
-/// Most values (of eight bytes) that a thread keeps.
-const VALUES_MAX: usize = 4 << 20;
+/// Most values (of eight bytes) that a thread keeps: some pages of a usual slice. Queries read series in the
+/// order in which they are stored, so more would hardly ever be used.
+const VALUES_MAX: usize = 1 << 20;
 
 /// The float columns of the selected series of one page over one slice.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use crate::select::postings::resolve;
 use crate::{Error, Matcher, defects};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use storage_format::model::{Labels, TimeRange, Timestamp};
 
 /// One selected series of the head.
@@ -24,14 +24,24 @@ pub(crate) struct HeadSeries {
 pub(crate) struct HeadData {
     /// Sealed chunks, oldest first.
     pub(crate) chunks: Vec<SealedChunk>,
-    /// The open chunk: bytes, number of samples.
-    pub(crate) open: Option<(Box<[u8]>, u32)>,
+    /// The open chunk.
+    open: Option<OpenCopy>,
     /// Histograms and late samples not sealed yet.
     pub(crate) rare: Option<Box<Rare>>,
 }
 
 /// Which series, and of what time.
 pub(crate) type Selection<'a> = (&'a [Matcher], TimeRange);
+
+/// Where the copy of an open chunk stands among those of its selection.
+#[derive(Debug, Clone)]
+struct OpenCopy {
+    /// All copies that the selection took of a shard: one allocation, not one a series.
+    copies: Arc<Vec<u8>>,
+    from: usize,
+    len: usize,
+    samples: u32,
+}
 
 /// Series whose labels are read under one hold of a shard's lock.
 const SLICE: usize = 1024;
@@ -43,6 +53,12 @@ struct Prepared {
 }
 
 impl HeadData {
+    /// The open chunk: bytes, number of samples.
+    pub(crate) fn open(&self) -> Option<(&[u8], u32)> {
+        let open = self.open.as_ref()?;
+        Some((open.copies.get(open.from..open.from + open.len)?, open.samples))
+    }
+
     fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.open.is_none() && self.rare.is_none()
     }
@@ -96,11 +112,17 @@ impl Head {
                 let slots = resolve(&shard.index, matchers)?;
                 prepared.series = slots.into_iter().map(|slot| (slot, shard.index.labels(slot))).collect();
             }
+            let (first, none) = (found.len(), Arc::default());
+            let mut copies = Vec::new();
             for (slot, labels) in prepared.series {
-                let data = shard.data(slot, range);
+                let data = shard.data(slot, range, &mut copies, &none);
                 if !data.is_empty() {
                     found.push(HeadSeries { labels, data });
                 }
+            }
+            let copies = Arc::new(copies);
+            for open in found[first..].iter_mut().filter_map(|series| series.data.open.as_mut()) {
+                open.copies = Arc::clone(&copies);
             }
         }
         Ok(found)
@@ -188,13 +210,18 @@ impl Head {
 }
 
 impl Shard {
-    /// A series' pieces that may have samples in `range`.
-    pub(super) fn data(&self, slot: u32, range: TimeRange) -> HeadData {
+    /// A series' pieces that may have samples in `range`. The open chunk goes to the end of `copies`; until
+    /// that is complete the series refers to `none`.
+    fn data(&self, slot: u32, range: TimeRange, copies: &mut Vec<u8>, none: &Arc<Vec<u8>>) -> HeadData {
         let mut data = HeadData::default();
         data.chunks.extend(self.sealed_of(slot).filter(|c| c.overlaps(range)).cloned());
         data.chunks.reverse();
         let open = self.open_chunk(slot).filter(|open| open.overlaps(range));
-        data.open = open.map(|open| (Box::from(open.bytes), open.count));
+        data.open = open.map(|open| {
+            let from = copies.len();
+            copies.extend_from_slice(open.bytes);
+            OpenCopy { copies: Arc::clone(none), from, len: open.bytes.len(), samples: open.count }
+        });
         if let Some(rare) = self.rare_of(slot) {
             let inside = |t: Timestamp| range.contains(t);
             let mut wanted = rare.clone();

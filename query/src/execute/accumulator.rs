@@ -124,16 +124,19 @@ impl Accumulator {
         };
         Self { op, floats: Bits::new(len), numbers, histograms: Histograms::default(), place: Place { span } }
     }
+    /// Bytes of a state over `len` steps, but for what single values and histograms take.
+    pub(super) fn bytes_of(op: AggregateOp, len: usize) -> u64 {
+        let step = match op {
+            AggregateOp::Sum => 16,
+            AggregateOp::Avg | AggregateOp::Quantile => 32,
+            AggregateOp::Stddev | AggregateOp::Stdvar => 24,
+            _ => 8,
+        };
+        size_of::<Self>() as u64 + len as u64 * step
+    }
     /// Bytes held, but for what single values and histograms take.
     pub(super) fn bytes(&self) -> u64 {
-        let len = self.floats.len() as u64;
-        len * match self.numbers {
-            Numbers::Sum(_) => 16,
-            Numbers::Mean(_) => 32,
-            Numbers::Plain(_) => 8,
-            Numbers::Spread(_) => 24,
-            Numbers::All(_) => 32,
-        }
+        Self::bytes_of(self.op, self.floats.len())
     }
     /// Values kept one by one.
     pub(super) fn kept(&self) -> u64 {

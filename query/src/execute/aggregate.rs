@@ -1,24 +1,44 @@
 //! Aggregations: series are decoded, computed and folded into their group's accumulators in one go.
 //!
-//! Work is cut along groups; a large group is cut into chunks whose accumulators are merged in order, so
-//! that results do not depend on scheduling. Memory grows with groups and steps, not with series.
+//! Series stored together are decoded together, so they are worked on in their order, cut into chunks with
+//! accumulators for the groups met; where these would be too many, work is cut along groups instead. Chunks
+//! are merged in order, so that results do not depend on scheduling. Memory grows with groups and steps, not
+//! with series.
 
 use super::Evaluator;
 use super::accumulator::Accumulator;
 use super::column::{Column, Grid, Series, SeriesMeta};
+use super::keys::Keys;
 use super::source::{Input, Materialized, Scratch, Source};
 use crate::QueryError;
 use crate::annotations::{Annotations, invalid_quantile};
+use crate::budget::Held;
 use crate::execute::Scalars;
 use crate::parse::{AggregateOp, Span};
 use crate::plan::{Aggregation, Node};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use storage_format::model::{Labels, METRIC_NAME};
 
 /// Fewest series worth a chunk of their own.
 const CHUNK_MIN: usize = 256;
+/// Series worked on between two looks at the budget.
+const CHECK_EVERY: usize = 32;
 /// Most chunks of one group.
 const CHUNKS_MAX: usize = 32;
+
+/// Most bytes that the accumulators of all chunks in series order may take together.
+const IN_ORDER_BYTES_MAX: u64 = 16 << 20;
+/// Fewest chunks in series order: fewer would leave cores idle.
+const IN_ORDER_CHUNKS_MIN: u64 = 4;
+
+/// How many series make a chunk in series order, if that pays: few series are worked on group by group, so
+/// that each group is summed from first to last, and very many groups would take too much memory a chunk.
+fn chunk_in_order(series: usize, groups: usize, group_bytes: u64) -> Option<usize> {
+    let chunk_bytes = (groups as u64).saturating_mul(group_bytes).max(1);
+    let chunks = (IN_ORDER_BYTES_MAX / chunk_bytes).min(CHUNKS_MAX as u64);
+    let pays = series > CHUNK_MIN && chunks >= IN_ORDER_CHUNKS_MIN;
+    pays.then(|| series.div_ceil(chunks as usize).max(CHUNK_MIN))
+}
 
 /// One output group.
 pub(super) struct Group {
@@ -38,19 +58,26 @@ pub(super) fn group_labels(labels: &Labels, grouping: &[String], without: bool) 
     labels.without(|n| !grouping.iter().any(|g| g == n))
 }
 
-/// Groups series, in the order in which groups first appear.
+/// Groups series, in the order in which groups first appear. Labels are built once a group.
 pub(super) fn group(metas: &[SeriesMeta], grouping: &[String], without: bool) -> Vec<Group> {
-    let mut at: HashMap<Labels, usize> = HashMap::new();
+    if !without && grouping.is_empty() && !metas.is_empty() {
+        let meta = SeriesMeta { labels: Labels::empty(), drop_name: metas.iter().any(|meta| meta.drop_name) };
+        return vec![Group { meta, members: (0..metas.len() as u32).collect() }];
+    }
+    let kept = |name: &str| {
+        let listed = grouping.iter().any(|g| g == name);
+        if without { name != METRIC_NAME && !listed } else { listed }
+    };
+    let mut keys = Keys::default();
     let mut groups: Vec<Group> = Vec::new();
     for (i, meta) in metas.iter().enumerate() {
-        let labels = group_labels(&meta.labels, grouping, without);
-        let slot = *at.entry(labels).or_insert_with_key(|labels| {
-            let meta = SeriesMeta { labels: labels.clone(), drop_name: false };
-            groups.push(Group { meta, members: Vec::new() });
-            groups.len() - 1
-        });
-        groups[slot].meta.drop_name |= meta.drop_name;
-        groups[slot].members.push(i as u32);
+        let ordinal = keys.ordinal(&meta.labels, kept);
+        if ordinal == groups.len() {
+            let labels = group_labels(&meta.labels, grouping, without);
+            groups.push(Group { meta: SeriesMeta { labels, drop_name: false }, members: Vec::new() });
+        }
+        groups[ordinal].meta.drop_name |= meta.drop_name;
+        groups[ordinal].members.push(i as u32);
     }
     groups
 }
@@ -116,6 +143,11 @@ impl<'q> Evaluator<'q> {
         }
         let input = self.vector(&a.input, grid)?;
         let groups = group(input.series(), &a.grouping, a.without);
+        let chunk = chunk_in_order(input.series().len(), groups.len(), Accumulator::bytes_of(a.op, grid.len));
+        if let Some(chunk) = chunk {
+            let parts = self.fold_in_order(a, &*input, &groups, grid, chunk)?;
+            return self.join_parts(parts.into_iter().flatten(), groups, &param);
+        }
         let units = units(&groups);
         let bundles = bundles(&units);
         let span = a.input.span;
@@ -148,15 +180,57 @@ impl<'q> Evaluator<'q> {
         })?;
         self.join_parts(folded.into_iter().flatten(), groups, &param)
     }
+    /// Folds all series in their order, `chunk` of them at a time.
+    fn fold_in_order(
+        &self,
+        a: &Aggregation,
+        input: &dyn Source,
+        groups: &[Group],
+        grid: Grid,
+        chunk: usize,
+    ) -> Result<Vec<Vec<GroupPart>>, QueryError> {
+        let total = input.series().len();
+        let mut group_of = vec![0_u32; total];
+        for (number, group) in groups.iter().enumerate() {
+            group.members.iter().for_each(|i| group_of[*i as usize] = number as u32);
+        }
+        self.shared.run(total.div_ceil(chunk), true, |number, scratch| {
+            let mut column = Column::default();
+            let mut open: Vec<Option<(Box<Accumulator>, Vec<Held>)>> = groups.iter().map(|_| None).collect();
+            for i in number * chunk..total.min((number + 1) * chunk) {
+                if i % CHECK_EVERY == 0 {
+                    self.shared.budget.check()?;
+                }
+                let slot = &mut open[group_of[i] as usize];
+                if slot.is_none() {
+                    let accumulator = Box::new(Accumulator::new(a.op, grid.len, a.input.span));
+                    let held = self.shared.budget.hold(0, accumulator.bytes())?;
+                    *slot = Some((accumulator, vec![held]));
+                }
+                if let Some((accumulator, _)) = slot {
+                    fold(input, &[i as u32], accumulator, &mut column, scratch)?;
+                }
+            }
+            let parts = open.into_iter().enumerate().filter_map(|(group, slot)| {
+                let (accumulator, mut held) = slot?;
+                let extra = accumulator.kept();
+                Some(self.shared.budget.hold(extra, extra * 8).map(|more| {
+                    held.push(more);
+                    (group, Part::Chunk(accumulator), held)
+                }))
+            });
+            parts.collect()
+        })
+    }
     fn join_parts(
         &self,
-        parts: impl Iterator<Item = (usize, Part, Vec<crate::budget::Held>)>,
+        parts: impl Iterator<Item = GroupPart>,
         groups: Vec<Group>,
         param: &Scalars,
     ) -> Result<Input<'q>, QueryError> {
         let mut annotations = Annotations::default();
         let mut columns: Vec<Option<Column>> = groups.iter().map(|_| None).collect();
-        let mut open: BTreeMap<usize, (Accumulator, Vec<crate::budget::Held>)> = BTreeMap::new();
+        let mut open: BTreeMap<usize, (Accumulator, Vec<Held>)> = BTreeMap::new();
         let mut held = Vec::new();
         for (group, part, holds) in parts {
             match part {
@@ -202,6 +276,9 @@ impl<'q> Evaluator<'q> {
     }
 }
 
+/// The number of a group, what was made of some or all of its series, and what that holds.
+type GroupPart = (usize, Part, Vec<Held>);
+
 enum Part {
     Whole(Column),
     Chunk(Box<Accumulator>),
@@ -240,5 +317,15 @@ mod tests {
             (Some("2"), [0, 2].as_slice())
         );
         assert_eq!(units(&groups).len(), 2);
+    }
+
+    #[test]
+    fn series_order_is_kept_while_accumulators_are_small() {
+        assert_eq!(chunk_in_order(100, 3, 100), None);
+        assert_eq!(chunk_in_order(1000, 3, 100), Some(256));
+        assert_eq!(chunk_in_order(64_000, 3, 100), Some(2000));
+        // 4 MiB a chunk: four chunks.
+        assert_eq!(chunk_in_order(64_000, 1024, 4096), Some(16_000));
+        assert_eq!(chunk_in_order(64_000, 1025, 4096), None);
     }
 }

@@ -7,7 +7,8 @@
 use super::binary_sample::{BinaryNotes, Combine, changes_metric, columns, samples, with_scalar};
 use super::call::put;
 use super::column::{Bits, Column, Grid, Sample, Series, SeriesMeta};
-use super::labels::{is_metadata, without_metadata};
+use super::keys::Keys;
+use super::labels::is_metadata;
 use super::source::{Input, Materialized, map};
 use super::{Evaluator, Scalars};
 use crate::QueryError;
@@ -17,35 +18,21 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use storage_format::model::{Labels, METRIC_NAME};
 
-/// The labels by which samples find each other.
-fn signature(labels: &Labels, matching: &VectorMatching) -> Labels {
-    let listed = |n: &str| matching.labels.iter().any(|l| l == n);
-    if matching.on {
-        labels.without(|n| !listed(n))
-    } else {
-        labels.without(|n| n == METRIC_NAME || listed(n))
-    }
+/// Whether samples find each other by the label `name`.
+fn is_matched(name: &str, matching: &VectorMatching) -> bool {
+    let listed = matching.labels.iter().any(|l| l == name);
+    if matching.on { listed } else { name != METRIC_NAME && !listed }
 }
 
-/// What an error shows of a signature, and what a filled-in sample is labelled with.
+/// What an error shows of the labels by which samples find each other, and what a filled-in sample is
+/// labelled with.
 fn matched_labels(labels: &Labels, matching: &VectorMatching) -> Labels {
-    signature(labels, matching)
+    labels.without(|name| !is_matched(name, matching))
 }
 
-/// Series by signature: for each signature its ordinal, for each series the ordinal.
-#[derive(Default)]
-struct Signatures {
-    ordinals: HashMap<Labels, usize>,
-}
-
-impl Signatures {
-    fn assign(&mut self, metas: &[SeriesMeta], matching: &VectorMatching) -> Vec<usize> {
-        let of = |m: &SeriesMeta, ordinals: &mut HashMap<Labels, usize>| {
-            let next = ordinals.len();
-            *ordinals.entry(signature(&m.labels, matching)).or_insert(next)
-        };
-        metas.iter().map(|m| of(m, &mut self.ordinals)).collect()
-    }
+/// The ordinals of the signatures of series.
+fn signatures(keys: &mut Keys, metas: &[SeriesMeta], matching: &VectorMatching) -> Vec<usize> {
+    metas.iter().map(|m| keys.ordinal(&m.labels, |name| is_matched(name, matching))).collect()
 }
 
 /// Series indexes per ordinal.
@@ -102,10 +89,10 @@ impl<'q> Evaluator<'q> {
     /// `and`, `or`, `unless`.
     fn set(&self, b: &'q BinaryPlan, matching: &VectorMatching, grid: Grid) -> Result<Input<'q>, QueryError> {
         let (lhs, rhs) = (self.vector(&b.lhs, grid)?, self.vector(&b.rhs, grid)?);
-        let mut signatures = Signatures::default();
-        let left = signatures.assign(lhs.series(), matching);
-        let right = signatures.assign(rhs.series(), matching);
-        let count = signatures.ordinals.len();
+        let mut keys = Keys::default();
+        let left = signatures(&mut keys, lhs.series(), matching);
+        let right = signatures(&mut keys, rhs.series(), matching);
+        let count = keys.len();
         let presence = |input: &Input<'q>, ordinals: &[usize]| {
             let mut bits = vec![Bits::new(grid.len); count];
             let occupied = self.shared.for_each(&**input, |_, column| Ok(column.occupied()))?;
@@ -150,20 +137,20 @@ impl<'q> Evaluator<'q> {
     ) -> SeriesMeta {
         let listed = |n: &str| matching.labels.iter().any(|l| l == n);
         let drop_now = b.return_bool && !self.features.delayed_name_removal;
-        let mut labels = many.labels.without(|n| {
+        let dropped = |n: &str| {
             let by_match = matching.card == Card::OneToOne && matching.on != listed(n);
             by_match || (changes_metric(b.op) || drop_now) && is_metadata(n)
-        });
-        if !matching.include.is_empty() {
-            let mut builder = labels.to_builder();
-            for name in &matching.include {
-                builder.set(name, one.get(name).unwrap_or(""));
-            }
-            labels = builder.build();
-            if drop_now {
-                labels = without_metadata(&labels);
-            }
-        }
+        };
+        let labels = if matching.include.is_empty() {
+            many.labels.without(dropped)
+        } else {
+            let included = |n: &str| matching.include.iter().any(|l| l == n) && !(drop_now && is_metadata(n));
+            let own = many.labels.iter().filter(|(n, _)| !dropped(n) && !included(n));
+            let mut pairs: Vec<(&str, &str)> = own.collect();
+            pairs.extend(one.iter().filter(|(n, _)| included(n)));
+            pairs.sort_unstable();
+            Labels::from_sorted(pairs)
+        };
         let delayed = self.features.delayed_name_removal && b.return_bool;
         SeriesMeta { labels, drop_name: delayed || many.drop_name && !changes_metric(b.op) }
     }
@@ -179,10 +166,10 @@ impl<'q> Evaluator<'q> {
         let swapped = matching.card == Card::OneToMany;
         let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
         let how = Combine { op: b.op, return_bool: b.return_bool, swapped };
-        let mut signatures = Signatures::default();
-        let many_ordinals = signatures.assign(many.series(), matching);
-        let one_ordinals = signatures.assign(one.series(), matching);
-        let count = signatures.ordinals.len();
+        let mut keys = Keys::default();
+        let many_ordinals = signatures(&mut keys, many.series(), matching);
+        let one_ordinals = signatures(&mut keys, one.series(), matching);
+        let count = keys.len();
         let (many_lists, one_lists) = (by_ordinal(&many_ordinals, count), by_ordinal(&one_ordinals, count));
         let filled = matching.fill_lhs.is_some() || matching.fill_rhs.is_some();
         let single = |lists: &[Vec<usize>]| lists.iter().all(|l| l.len() <= 1);
@@ -291,10 +278,10 @@ impl<'q> Evaluator<'q> {
         span: Span,
     ) -> Result<Input<'q>, QueryError> {
         let metas = |rows: &Materialized| rows.series.iter().map(|s| s.meta.clone()).collect::<Vec<_>>();
-        let mut signatures = Signatures::default();
-        let many_of = signatures.assign(&metas(&sides.many), matching);
-        let one_of = signatures.assign(&metas(&sides.one), matching);
-        let count = signatures.ordinals.len();
+        let mut keys = Keys::default();
+        let many_of = signatures(&mut keys, &metas(&sides.many), matching);
+        let one_of = signatures(&mut keys, &metas(&sides.one), matching);
+        let count = keys.len();
         // Prometheus takes `fill_left` for the "many" side, also where that is the right one.
         let (fill_one, fill_many) = (matching.fill_rhs, matching.fill_lhs);
         let mut notes = BinaryNotes::default();

@@ -12,8 +12,10 @@ mod call;
 pub(crate) mod column;
 mod histogram;
 mod info;
+mod keys;
 mod labels;
 mod moment;
+pub(crate) mod profile;
 mod range_function;
 pub(crate) mod range_input;
 pub(crate) mod repeated;
@@ -32,6 +34,7 @@ use source::{Input, Materialized, Shared, broadcast, map};
 use std::sync::Arc;
 use storage_format::model::Labels;
 
+pub(crate) use labels::is_metadata;
 pub(crate) use moment::fixed;
 pub(crate) use result::evaluate;
 
@@ -91,6 +94,8 @@ impl<'q> Evaluator<'q> {
     }
     /// Evaluates a node of scalar type.
     pub(crate) fn scalar(&self, node: &'q Node, grid: Grid) -> Result<Scalars, QueryError> {
+        let profile = self.shared.budget.profile();
+        let _charged = profile.map(|profile| profile.enter(profile.number(node)));
         self.check_grid(grid)?;
         Ok(match &node.plan {
             Plan::Number(value) => Scalars::Constant(*value),
@@ -135,6 +140,14 @@ impl<'q> Evaluator<'q> {
     }
     /// Evaluates a node of instant vector type.
     pub(crate) fn vector(&self, node: &'q Node, grid: Grid) -> Result<Input<'q>, QueryError> {
+        let Some(profile) = self.shared.budget.profile() else { return self.columns(node, grid) };
+        let number = profile.number(node);
+        let _charged = profile.enter(number);
+        let input = self.columns(node, grid)?;
+        profile.count_series(number, input.series().len());
+        Ok(source::profiled(input, number, &self.shared.budget))
+    }
+    fn columns(&self, node: &'q Node, grid: Grid) -> Result<Input<'q>, QueryError> {
         self.shared.budget.check()?;
         self.check_grid(grid)?;
         if grid.len == 0 {

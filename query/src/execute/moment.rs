@@ -27,7 +27,25 @@ pub(crate) fn fixed(
     if selections.len() < 2 {
         return Ok(snapshot.clone());
     }
-    Ok(snapshot.at_once(&selections)?)
+    Ok(snapshot.at_once(&distinct(selections))?)
+}
+
+/// Each list of matchers once, with a range that covers all of its own.
+fn distinct(selections: Vec<(&[Matcher], TimeRange)>) -> Vec<(&[Matcher], TimeRange)> {
+    let same = |a: &Matcher, b: &Matcher| (a.op, &a.name, &a.value) == (b.op, &b.name, &b.value);
+    let mut out: Vec<(&[Matcher], TimeRange)> = Vec::with_capacity(selections.len());
+    for (matchers, range) in selections {
+        let equal = |known: &&mut (&[Matcher], TimeRange)| {
+            known.0.len() == matchers.len() && known.0.iter().zip(matchers).all(|(a, b)| same(a, b))
+        };
+        match out.iter_mut().find(equal) {
+            Some((_, known)) => {
+                *known = TimeRange::new(known.start.min(range.start), known.end.max(range.end));
+            }
+            None => out.push((matchers, range)),
+        }
+    }
+    out
 }
 
 fn collect<'q>(node: &'q Node, grid: Grid, lookback: i64, into: &mut Vec<(&'q [Matcher], TimeRange)>) {

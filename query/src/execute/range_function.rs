@@ -35,49 +35,50 @@ impl Source for Applied {
     }
     fn column(&self, i: usize, scratch: &mut Scratch, out: &mut Column) -> Result<(), QueryError> {
         out.reset(self.input.grid.len);
-        let notes = self.input.with_samples(i, scratch, |samples, scratch| {
-            let mut notes = Notes::default();
-            let mut marks = std::mem::take(&mut scratch.marks);
-            marks.clear();
-            match self.function.marks {
-                Marks::None => {}
-                Marks::Resets => {
-                    reset_marks(&samples.timestamps, &samples.values, &samples.starts, &mut marks);
+        let notes =
+            self.input.with_samples(i, scratch, |samples, scratch| -> Result<Notes, QueryError> {
+                let mut notes = Notes::default();
+                let mut marks = std::mem::take(&mut scratch.marks);
+                marks.clear();
+                match self.function.marks {
+                    Marks::None => {}
+                    Marks::Resets => {
+                        reset_marks(&samples.timestamps, &samples.values, &samples.starts, &mut marks);
+                    }
+                    Marks::Changes => change_marks(&samples.values, &mut marks),
                 }
-                Marks::Changes => change_marks(&samples.values, &mut marks),
-            }
-            let sliding = samples.histograms.is_empty().then(|| Sliding::new(self.id, &samples.values));
-            if let Some(mut sliding) = sliding.flatten() {
+                let sliding = samples.histograms.is_empty().then(|| Sliding::new(self.id, &samples.values));
+                if let Some(mut sliding) = sliding.flatten() {
+                    self.input.windows(samples, &marks, |step, w| {
+                        scratch.look(step, w.values.len() as u64);
+                        out.set(step, sliding.next(w, &samples.values));
+                    })?;
+                    scratch.marks = marks;
+                    return Ok(notes);
+                }
+                let mut params = [0.0; 2];
                 self.input.windows(samples, &marks, |step, w| {
-                    scratch.look(step, w.values.len() as u64);
-                    out.set(step, sliding.next(w, &samples.values));
-                });
+                    for (slot, scalars) in params.iter_mut().zip(&self.params) {
+                        *slot = scalars.at(step);
+                    }
+                    let seen = w.values.len() as u64
+                        + w.histograms.iter().map(|h| crate::histogram::size_in_samples(&h.2)).sum::<u64>();
+                    scratch.look(step, seen);
+                    match (self.function.kernel)(w, &params, &mut notes) {
+                        Some(Point::Float(value)) => out.set(step, value),
+                        Some(Point::Histogram(h)) => out.push_histogram(step, h),
+                        None => {}
+                    }
+                    if self.id == FunctionId::QuantileOverTime
+                        && !w.values.is_empty()
+                        && !(0.0..=1.0).contains(&params[0])
+                    {
+                        scratch.annotations.warn(invalid_quantile(params[0]), self.first_span);
+                    }
+                })?;
                 scratch.marks = marks;
-                return notes;
-            }
-            let mut params = [0.0; 2];
-            self.input.windows(samples, &marks, |step, w| {
-                for (slot, scalars) in params.iter_mut().zip(&self.params) {
-                    *slot = scalars.at(step);
-                }
-                let seen = w.values.len() as u64
-                    + w.histograms.iter().map(|h| crate::histogram::size_in_samples(&h.2)).sum::<u64>();
-                scratch.look(step, seen);
-                match (self.function.kernel)(w, &params, &mut notes) {
-                    Some(Point::Float(value)) => out.set(step, value),
-                    Some(Point::Histogram(h)) => out.push_histogram(step, h),
-                    None => {}
-                }
-                if self.id == FunctionId::QuantileOverTime
-                    && !w.values.is_empty()
-                    && !(0.0..=1.0).contains(&params[0])
-                {
-                    scratch.annotations.warn(invalid_quantile(params[0]), self.first_span);
-                }
-            });
-            scratch.marks = marks;
-            notes
-        })?;
+                Ok(notes)
+            })??;
         let labels = &self.input.metas[i].labels;
         // Of the first argument too where that is a parameter, as Prometheus has it.
         notes.write(labels.metric_name().unwrap_or(""), self.first_span, &mut scratch.annotations);
@@ -109,6 +110,21 @@ impl Applied {
 impl<'q> Evaluator<'q> {
     /// The samples and windows of a range vector node.
     pub(crate) fn range_input(&self, node: &'q Node, grid: Grid) -> Result<RangeInput, QueryError> {
+        let profile = self.shared.budget.profile();
+        let operator = profile.map_or(0, |profile| profile.number(node.inner()));
+        let _charged = profile.map(|profile| profile.enter(operator));
+        let input = self.samples_and_windows(node, grid, operator)?;
+        if let Some(profile) = profile {
+            profile.count_series(operator, input.metas.len());
+        }
+        Ok(input)
+    }
+    fn samples_and_windows(
+        &self,
+        node: &'q Node,
+        grid: Grid,
+        operator: u32,
+    ) -> Result<RangeInput, QueryError> {
         match &node.inner().plan {
             Plan::Window(selector, range) => {
                 let margin = moment::margin(selector, self.lookback);
@@ -123,6 +139,7 @@ impl<'q> Evaluator<'q> {
                     use_starts: self.features.use_start_timestamps,
                     stats: selector.stats,
                     budget: Arc::clone(&self.shared.budget),
+                    operator,
                     held: Vec::new(),
                 })
             }
@@ -140,6 +157,7 @@ impl<'q> Evaluator<'q> {
                     use_starts: false,
                     stats: false,
                     budget: Arc::clone(&self.shared.budget),
+                    operator,
                     held,
                 })
             }

@@ -9,6 +9,9 @@ use crate::budget::Budget;
 use std::sync::Arc;
 use storage_format::model::{CounterResetHint, Histogram, Samples, TimeRange, Timestamp, is_stale};
 
+/// Samples that windows hold between two looks at the budget.
+const CHECK_EVERY: usize = 1 << 20;
+
 /// A histogram sample: timestamp, start timestamp or 0, histogram.
 pub(crate) type HistogramSample = (Timestamp, Timestamp, Histogram);
 
@@ -59,6 +62,8 @@ pub(crate) struct RangeInput {
     /// Whether of histograms only counts and sums are asked for.
     pub(crate) stats: bool,
     pub(crate) budget: Arc<Budget>,
+    /// Whom a profile charges with reading.
+    pub(crate) operator: u32,
     /// Keeps a subquery's samples charged.
     #[expect(dead_code, reason = "held for its drop")]
     pub(crate) held: Vec<crate::budget::Held>,
@@ -110,11 +115,13 @@ impl RangeInput {
             RangeSeries::Stored(stored) => {
                 let mut samples = std::mem::take(&mut scratch.samples);
                 let needed = Self::needed(self.grid, self.anchor, self.range, self.margin);
+                let charged = self.budget.profile().map(|profile| profile.enter(self.operator));
                 let _held = read(&stored[i], needed, self.stats, &self.budget, scratch, &mut samples)?;
                 drop_stale(&mut samples);
                 if !self.use_starts {
                     samples.starts.clear();
                 }
+                drop(charged);
                 let result = each(&samples, scratch);
                 scratch.samples = samples;
                 Ok(result)
@@ -122,15 +129,19 @@ impl RangeInput {
         }
     }
     /// Calls `each` with every step and its window, steps ascending. Empty windows are left out.
+    ///
+    /// # Errors
+    /// When the query was cancelled or its time is over, looked at now and then.
     pub(crate) fn windows<'a>(
         &self,
         samples: &'a Samples,
         marks: &'a [u32],
         mut each: impl FnMut(usize, &Window<'a>),
-    ) {
+    ) -> Result<(), QueryError> {
         if self.range == 0 {
-            return;
+            return Ok(());
         }
+        let mut looked_at = 0;
         let (times, histograms) = (&samples.timestamps, &samples.histograms);
         let (mut begin, mut end, mut hist_begin, mut hist_end) = (0, 0, 0, 0);
         let (mut mark_begin, mut mark_end) = (0, 0);
@@ -145,6 +156,11 @@ impl RangeInput {
             advance(&mut hist_begin, hist_end, |i| histograms[i].0 <= oldest);
             if begin == end && hist_begin == hist_end {
                 continue;
+            }
+            looked_at += end - begin + hist_end - hist_begin;
+            if looked_at > CHECK_EVERY {
+                looked_at = 0;
+                self.budget.check()?;
             }
             advance(&mut mark_end, marks.len(), |i| (marks[i] as usize) < end);
             advance(&mut mark_begin, mark_end, |i| marks[i] as usize <= begin);
@@ -163,6 +179,7 @@ impl RangeInput {
             };
             each(step, &window);
         }
+        Ok(())
     }
 }
 

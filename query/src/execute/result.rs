@@ -4,45 +4,55 @@ use super::Evaluator;
 use super::column::{Grid, Series, SeriesMeta};
 use super::labels::{merge_same, same_labelset, without_metadata};
 use super::range_input::{RangeInput, drop_stale};
+use crate::budget::Held;
 use crate::parse::ValueType;
 use crate::plan::{Node, Plan};
 use crate::{MatrixSeries, Point, QueryError, Value, VectorSample};
 use std::sync::Arc;
 use storage_format::model::{Labels, Samples};
 
-/// Evaluates the whole plan. `instant`: the answer is for one moment, not a range of one step.
+/// Evaluates the whole plan. `instant`: the answer is for one moment, not a range of one step. The answer's
+/// memory is charged as long as the holdings beside it live.
 pub(crate) fn evaluate(
     evaluator: &Evaluator<'_>,
     node: &Node,
     grid: Grid,
     instant: bool,
-) -> Result<Value, QueryError> {
+) -> Result<(Value, Vec<Held>), QueryError> {
     match node.value_type {
         ValueType::Scalar => scalar(evaluator, node, grid, instant),
-        ValueType::String => Ok(Value::String { timestamp: grid.start, value: node.text().to_owned() }),
+        ValueType::String => {
+            Ok((Value::String { timestamp: grid.start, value: node.text().to_owned() }, Vec::new()))
+        }
         ValueType::Matrix => matrix(evaluator, node, grid),
         _ => {
             let input = evaluator.vector(node, grid)?;
             let rows = evaluator.shared.materialize(&*input)?;
             drop(input);
             let series = final_names(evaluator, rows.series)?;
-            Ok(if instant { vector(series, grid) } else { range(series, grid) })
+            Ok((if instant { vector(series, grid) } else { range(series, grid) }, rows.held))
         }
     }
 }
 
-fn scalar(evaluator: &Evaluator<'_>, node: &Node, grid: Grid, instant: bool) -> Result<Value, QueryError> {
+fn scalar(
+    evaluator: &Evaluator<'_>,
+    node: &Node,
+    grid: Grid,
+    instant: bool,
+) -> Result<(Value, Vec<Held>), QueryError> {
     let scalars = evaluator.scalar(node, grid)?;
     if instant {
-        return Ok(Value::Scalar { timestamp: grid.start, value: scalars.at(0) });
+        return Ok((Value::Scalar { timestamp: grid.start, value: scalars.at(0) }, Vec::new()));
     }
-    let _held = evaluator.shared.budget.hold(grid.len as u64, grid.len as u64 * 16)?;
-    Ok(Value::Matrix(vec![MatrixSeries {
+    let held = evaluator.shared.budget.hold(grid.len as u64, grid.len as u64 * 16)?;
+    let series = MatrixSeries {
         labels: Labels::empty(),
         timestamps: (0..grid.len).map(|i| grid.at(i)).collect(),
         values: scalars.values(grid.len).collect(),
         histograms: Vec::new(),
-    }]))
+    };
+    Ok((Value::Matrix(vec![series]), vec![held]))
 }
 
 /// Delayed name removal: now is the time.
@@ -87,13 +97,13 @@ fn range(mut series: Vec<Series>, grid: Grid) -> Value {
 }
 
 /// A range vector as the whole answer: samples at their own times.
-fn matrix(evaluator: &Evaluator<'_>, node: &Node, grid: Grid) -> Result<Value, QueryError> {
+fn matrix(evaluator: &Evaluator<'_>, node: &Node, grid: Grid) -> Result<(Value, Vec<Held>), QueryError> {
     let input = evaluator.range_input(node, grid.first())?;
     let mut out = Vec::new();
     let mut held = Vec::new();
     let indexes: Vec<usize> = (0..input.metas.len()).collect();
     let rows = evaluator.shared.run(indexes.len(), indexes.len() > 8, |i, scratch| {
-        input.with_samples(i, scratch, |samples, _| window_of(&input, node, &input.metas[i], samples))
+        input.with_samples(i, scratch, |samples, _| window_of(&input, node, &input.metas[i], samples))?
     })?;
     for row in rows.into_iter().flatten() {
         held.push(evaluator.shared.budget.hold(row.values.len() as u64, row.values.len() as u64 * 16)?);
@@ -103,10 +113,15 @@ fn matrix(evaluator: &Evaluator<'_>, node: &Node, grid: Grid) -> Result<Value, Q
         out = merge_rows(out, &input.metas)?;
     }
     out.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(Value::Matrix(out))
+    Ok((Value::Matrix(out), held))
 }
 
-fn window_of(input: &RangeInput, node: &Node, meta: &SeriesMeta, samples: &Samples) -> Option<MatrixSeries> {
+fn window_of(
+    input: &RangeInput,
+    node: &Node,
+    meta: &SeriesMeta,
+    samples: &Samples,
+) -> Result<Option<MatrixSeries>, QueryError> {
     let extension = match &node.inner().plan {
         Plan::Window(selector, _) => selector.extension,
         _ => None,
@@ -125,8 +140,8 @@ fn window_of(input: &RangeInput, node: &Node, meta: &SeriesMeta, samples: &Sampl
             series.histograms = w.histograms.iter().map(|h| (h.0, Arc::new(h.2.clone()))).collect();
         }
         row = (!series.timestamps.is_empty() || !series.histograms.is_empty()).then_some(series);
-    });
-    row
+    })?;
+    Ok(row)
 }
 
 fn merge_rows(mut rows: Vec<MatrixSeries>, metas: &[SeriesMeta]) -> Result<Vec<MatrixSeries>, QueryError> {

@@ -5,6 +5,7 @@
 //! Sources that need everything at once (joins, sorts) materialise first.
 
 use super::column::{Column, Series, SeriesMeta};
+use super::profile::Profile;
 use crate::QueryError;
 use crate::annotations::Annotations;
 use crate::budget::{Budget, Held};
@@ -30,6 +31,8 @@ pub(crate) struct Scratch {
     pub(crate) looked_at: Vec<u64>,
     /// Samples read from storage since the last flush.
     pub(crate) read: u64,
+    /// How many came from blocks, those included that the head had too.
+    pub(crate) from_blocks: u64,
 }
 
 impl Scratch {
@@ -42,7 +45,7 @@ impl Scratch {
         self.looked_at[step] += samples;
     }
     fn flush(&mut self, budget: &Budget) {
-        budget.count_read(std::mem::take(&mut self.read));
+        budget.count_read(std::mem::take(&mut self.read), std::mem::take(&mut self.from_blocks));
         for (step, samples) in self.looked_at.iter_mut().enumerate() {
             if *samples > 0 {
                 budget.count_step(step, std::mem::take(samples));
@@ -57,6 +60,28 @@ pub(crate) trait Source: Send + Sync {
     fn series(&self) -> &[SeriesMeta];
     /// Computes the column of series `i`.
     fn column(&self, i: usize, scratch: &mut Scratch, out: &mut Column) -> Result<(), QueryError>;
+}
+
+/// A source whose work is charged to an operator.
+struct Profiled<'q> {
+    input: Input<'q>,
+    number: u32,
+    budget: Arc<Budget>,
+}
+
+impl Source for Profiled<'_> {
+    fn series(&self) -> &[SeriesMeta] {
+        self.input.series()
+    }
+    fn column(&self, i: usize, scratch: &mut Scratch, out: &mut Column) -> Result<(), QueryError> {
+        let _charged = self.budget.profile().map(|profile| profile.enter(self.number));
+        self.input.column(i, scratch, out)
+    }
+}
+
+/// `input`, its columns charged to the operator with this number.
+pub(crate) fn profiled<'q>(input: Input<'q>, number: u32, budget: &Arc<Budget>) -> Input<'q> {
+    Box::new(Profiled { input, number, budget: Arc::clone(budget) })
 }
 
 /// A source that may borrow from the query.
@@ -81,7 +106,10 @@ impl Shared {
         parallel: bool,
         work: impl Fn(usize, &mut Scratch) -> Result<T, QueryError> + Sync,
     ) -> Result<Vec<T>, QueryError> {
+        let profile = self.budget.profile();
+        let operator = profile.map(Profile::current);
         let one = |unit: usize| {
+            let _charged = profile.zip(operator).map(|(profile, operator)| profile.enter(operator));
             self.budget.check()?;
             let mut scratch = Scratch::default();
             let result = work(unit, &mut scratch);
@@ -90,6 +118,7 @@ impl Shared {
             result
         };
         if parallel && units > 1 {
+            let _paused = profile.map(Profile::pause);
             (0..units).into_par_iter().map(one).collect()
         } else {
             (0..units).map(one).collect()
@@ -125,26 +154,39 @@ impl Shared {
     }
     /// Computes everything; series without samples are left out.
     pub(crate) fn materialize(&self, source: &dyn Source) -> Result<Materialized, QueryError> {
-        let rows = self.for_each(source, |i, column| {
-            if column.is_empty() {
-                return Ok(None);
-            }
-            let held = self.budget.hold(column.weight(), column.bytes())?;
-            let column = std::mem::take(column);
-            Ok(Some((Series { meta: source.series()[i].clone(), column }, held)))
-        })?;
-        let (series, held) = rows.into_iter().flatten().unzip();
-        Ok(Materialized { series, held })
+        self.materialize_where(source, |column| !column.is_empty())
     }
     /// Computes everything, series without samples included, so that indexes stay.
     pub(crate) fn materialize_all(&self, source: &dyn Source) -> Result<Materialized, QueryError> {
-        let rows = self.for_each(source, |i, column| {
-            let held = self.budget.hold(column.weight(), column.bytes())?;
-            let column = std::mem::take(column);
-            Ok((Series { meta: source.series()[i].clone(), column }, held))
-        })?;
-        let (series, held) = rows.into_iter().unzip();
-        Ok(Materialized { series, held })
+        self.materialize_where(source, |_| true)
+    }
+    fn materialize_where(
+        &self,
+        source: &dyn Source,
+        wanted: impl Fn(&Column) -> bool + Sync,
+    ) -> Result<Materialized, QueryError> {
+        let metas = source.series();
+        let batches =
+            self.run(metas.len().div_ceil(BATCH), metas.len() >= PARALLEL_FROM, |batch, scratch| {
+                let mut series = Vec::with_capacity(BATCH);
+                let (mut weight, mut bytes) = (0, 0);
+                let mut column = Column::default();
+                for (i, meta) in metas.iter().enumerate().skip(batch * BATCH).take(BATCH) {
+                    source.column(i, scratch, &mut column)?;
+                    if wanted(&column) {
+                        weight += column.weight();
+                        bytes += column.bytes();
+                        series.push(Series { meta: meta.clone(), column: std::mem::take(&mut column) });
+                    }
+                }
+                Ok((series, self.budget.hold(weight, bytes)?))
+            })?;
+        let mut all = Materialized { series: Vec::with_capacity(metas.len()), held: Vec::new() };
+        for (series, held) in batches {
+            all.series.extend(series);
+            all.held.push(held);
+        }
+        Ok(all)
     }
 }
 

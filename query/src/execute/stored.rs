@@ -16,8 +16,12 @@ pub(super) fn to_select(range: TimeRange) -> TimeRange {
     TimeRange::new(range.start.saturating_sub(BEFORE), range.end)
 }
 
-/// Replaces `into` by the samples of `series` inside `range`; they are charged until the returned holding is
-/// dropped. `stats`: see [`tell_hints`].
+/// Fewer bytes than this are not charged: taking and giving back costs more than a short series, and no
+/// worker holds more than one series at a time.
+const CHARGED_FROM: u64 = 16 << 10;
+
+/// Replaces `into` by the samples of `series` inside `range`; unless they are few they are charged until the
+/// returned holding is dropped. `stats`: see [`tell_hints`].
 pub(super) fn read(
     series: &engine::Series,
     range: TimeRange,
@@ -25,11 +29,15 @@ pub(super) fn read(
     budget: &Arc<Budget>,
     scratch: &mut Scratch,
     into: &mut Samples,
-) -> Result<Held, QueryError> {
-    series.read(range, into)?;
+) -> Result<Option<Held>, QueryError> {
+    scratch.from_blocks += series.read(range, into)?.from_blocks;
     scratch.read += into.len() as u64;
+    if let Some(profile) = budget.profile() {
+        profile.count_samples(into.len() as u64);
+    }
     let histograms: usize = into.histograms.iter().map(|h| size_in_bytes(&h.2)).sum();
-    let held = budget.hold(0, (into.timestamps.len() * 16 + into.starts.len() * 8 + histograms) as u64)?;
+    let bytes = (into.timestamps.len() * 16 + into.starts.len() * 8 + histograms) as u64;
+    let held = if bytes >= CHARGED_FROM { Some(budget.hold(0, bytes)?) } else { None };
     let Some(first) = into.histograms.first() else { return Ok(held) };
     if first.2.reset_hint == CounterResetHint::Gauge {
         tell_hints(None, &mut into.histograms, stats);

@@ -3,7 +3,7 @@
 //! Anchored takes the last sample at or before the begin of the range for its begin; smoothed interpolates
 //! at both borders. Nothing is extrapolated. Windows given here reach beyond the range by the lookback.
 
-use super::rate::{Event, count_events, scaled};
+use super::rate::{Event, add_noted, count_events, scaled};
 use crate::Point;
 use crate::annotations::Notes;
 use crate::execute::range_input::{HistogramSample, Window};
@@ -78,6 +78,34 @@ fn borders(
     (time(last) > w.from && time(first) <= w.to).then_some((first, last))
 }
 
+/// The floats of an extended range: the values at its borders, and which samples lie between.
+struct Bordered {
+    left: f64,
+    right: f64,
+    begin: usize,
+    end: usize,
+}
+
+/// `counter`: whether interpolation takes a smaller value for a reset. `None` when the range has no samples.
+fn bordered_floats(w: &Window<'_>, extension: Extension, counter: bool) -> Option<Bordered> {
+    let smoothed = extension == Extension::Smoothed;
+    let (first, last) = borders(w, w.values.len(), |i| w.times[i], smoothed)?;
+    let sample = |i: usize| (w.times[i], w.values[i]);
+    let left = if smoothed && w.times[first] < w.from {
+        interpolate(sample(first), sample(first + 1), w.from, counter)
+    } else {
+        w.values[first]
+    };
+    let right = if smoothed && last > 0 && w.times[last] > w.to {
+        interpolate(sample(last - 1), sample(last), w.to, counter)
+    } else {
+        w.values[last]
+    };
+    let begin = first + usize::from(w.times[first] <= w.from);
+    let end = last + usize::from(w.times[last] < w.to);
+    Some(Bordered { left, right, begin, end })
+}
+
 /// `rate`, `increase` and `delta` over an extended range.
 pub(crate) fn difference(
     w: &Window<'_>,
@@ -97,22 +125,9 @@ pub(crate) fn difference(
         let point = Point::Histogram(Arc::new(h));
         return Some(if per_second { scaled(point, 1.0 / w.seconds) } else { point });
     }
-    let (first, last) = borders(w, w.values.len(), |i| w.times[i], smoothed)?;
-    let sample = |i: usize| (w.times[i], w.values[i]);
-    let left = if smoothed && w.times[first] < w.from {
-        interpolate(sample(first), sample(first + 1), w.from, counter)
-    } else {
-        w.values[first]
-    };
-    let right = if smoothed && last > 0 && w.times[last] > w.to {
-        interpolate(sample(last - 1), sample(last), w.to, counter)
-    } else {
-        w.values[last]
-    };
+    let Bordered { left, right, begin, end } = bordered_floats(w, extension, counter)?;
     let mut result = right - left;
     if counter {
-        let begin = first + usize::from(w.times[first] <= w.from);
-        let end = last + usize::from(w.times[last] < w.to);
         let mut previous = left;
         let inner = w.values.get(begin..end).unwrap_or_default();
         for value in inner.iter().chain([&right]) {
@@ -134,10 +149,6 @@ fn histogram_difference(
 ) -> Option<Histogram> {
     let samples = w.histograms;
     let used = &samples[first..=last];
-    let mixed = |notes: &mut Notes| {
-        notes.raise(Notes::MIXED_SCHEMAS);
-        None
-    };
     let gauge = |s: &HistogramSample| s.2.reset_hint == CounterResetHint::Gauge;
     if counter && used.iter().any(gauge) {
         notes.raise(Notes::NOT_COUNTER);
@@ -146,7 +157,8 @@ fn histogram_difference(
         notes.raise(Notes::NOT_GAUGE);
     }
     if used.iter().any(|s| s.2.uses_custom_buckets() != used[0].2.uses_custom_buckets()) {
-        return mixed(notes);
+        notes.raise(Notes::MIXED_SCHEMAS);
+        return None;
     }
     let left_between = smoothed && samples[first].0 < w.from;
     let right_between = smoothed && last > 0 && samples[last].0 > w.to;
@@ -161,10 +173,8 @@ fn histogram_difference(
         samples[last].2.clone()
     };
     let mut sum = HistogramSum::new(&right);
-    match sum.add(&left, -1.0) {
-        Ok(merge) if merge.bounds_reconciled => notes.raise(Notes::RECONCILED_SUB),
-        Ok(_) => {}
-        Err(_) => return mixed(notes),
+    if !add_noted(&mut sum, &left, -1.0, notes) {
+        return None;
     }
     if counter {
         // The gap that holds an interpolated left border has its reset accounted for already.
@@ -173,10 +183,8 @@ fn histogram_difference(
             if !detect_reset(&pair[1].2, &pair[0].2) {
                 continue;
             }
-            match sum.add(&pair[0].2, 1.0) {
-                Ok(merge) if merge.bounds_reconciled => notes.raise(Notes::RECONCILED_ADD),
-                Ok(_) => {}
-                Err(_) => return mixed(notes),
+            if !add_noted(&mut sum, &pair[0].2, 1.0, notes) {
+                return None;
             }
         }
     }
@@ -217,25 +225,11 @@ pub(crate) fn anchored_events(w: &Window<'_>, event: Event) -> Option<Point> {
 /// The samples of an extended range selector that is asked for as such: the values at the borders, and
 /// the samples between.
 pub(crate) fn bordered(w: &Window<'_>, extension: Extension) -> Vec<(Timestamp, f64)> {
-    let smoothed = extension == Extension::Smoothed;
-    let Some((first, last)) = borders(w, w.values.len(), |i| w.times[i], smoothed) else {
+    let Some(Bordered { left, right, begin, end }) = bordered_floats(w, extension, false) else {
         return Vec::new();
     };
-    let sample = |i: usize| (w.times[i], w.values[i]);
-    let left = if smoothed && w.times[first] < w.from {
-        interpolate(sample(first), sample(first + 1), w.from, false)
-    } else {
-        w.values[first]
-    };
-    let right = if smoothed && last > 0 && w.times[last] > w.to {
-        interpolate(sample(last - 1), sample(last), w.to, false)
-    } else {
-        w.values[last]
-    };
-    let begin = first + usize::from(w.times[first] <= w.from);
-    let end = last + usize::from(w.times[last] < w.to);
     let mut out = vec![(w.from, left)];
-    out.extend((begin..end).map(sample));
+    out.extend((begin..end).map(|i| (w.times[i], w.values[i])));
     out.push((w.to, right));
     out
 }

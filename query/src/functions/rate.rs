@@ -148,6 +148,23 @@ fn reset_between(before: &HistogramSample, now: &HistogramSample, use_starts: bo
     use_starts && start_reset((before.1, before.0), (now.1, now.0)) || detect_reset(&now.2, &before.2)
 }
 
+/// Adds `h` times `factor` to a sum. False, and a note, when exponential and custom buckets meet.
+#[must_use]
+pub(super) fn add_noted(sum: &mut HistogramSum, h: &Histogram, factor: f64, notes: &mut Notes) -> bool {
+    match sum.add(h, factor) {
+        Ok(merge) => {
+            if merge.bounds_reconciled {
+                notes.raise(if factor < 0.0 { Notes::RECONCILED_SUB } else { Notes::RECONCILED_ADD });
+            }
+            true
+        }
+        Err(_) => {
+            notes.raise(Notes::MIXED_SCHEMAS);
+            false
+        }
+    }
+}
+
 fn is_gauge(h: &Histogram) -> bool {
     h.reset_hint == CounterResetHint::Gauge
 }
@@ -192,12 +209,10 @@ fn histogram_difference(
     }
     let mut sum = HistogramSum::new(last);
     sum.coarsen(schema);
-    if let Some(subtracted) = subtracted {
-        match sum.add(subtracted, -1.0) {
-            Ok(merge) if merge.bounds_reconciled => notes.raise(Notes::RECONCILED_SUB),
-            Ok(_) => {}
-            Err(_) => return mixed(notes),
-        }
+    if let Some(subtracted) = subtracted
+        && !add_noted(&mut sum, subtracted, -1.0, notes)
+    {
+        return None;
     }
     if counter {
         // A first sample that was left out must not come back as the one before a reset.
@@ -209,10 +224,8 @@ fn histogram_difference(
             if !reset_between(&pair[0], &pair[1], w.use_starts) {
                 continue;
             }
-            match sum.add(&pair[0].2, 1.0) {
-                Ok(merge) if merge.bounds_reconciled => notes.raise(Notes::RECONCILED_ADD),
-                Ok(_) => {}
-                Err(_) => return mixed(notes),
+            if !add_noted(&mut sum, &pair[0].2, 1.0, notes) {
+                return None;
             }
         }
     }
@@ -264,15 +277,9 @@ pub(crate) fn instant(w: &Window<'_>, counter: bool, notes: &mut Notes) -> Optio
                 notes.raise(Notes::NOT_GAUGE);
             }
             let mut sum = HistogramSum::new(b);
-            if !counter || !by_start && !detect_reset(b, a) {
-                match sum.add(a, -1.0) {
-                    Ok(merge) if merge.bounds_reconciled => notes.raise(Notes::RECONCILED_SUB),
-                    Ok(_) => {}
-                    Err(_) => {
-                        notes.raise(Notes::MIXED_SCHEMAS);
-                        return None;
-                    }
-                }
+            let follows = !counter || !by_start && !detect_reset(b, a);
+            if follows && !add_noted(&mut sum, a, -1.0, notes) {
+                return None;
             }
             let mut h = sum.finish();
             h.reset_hint = CounterResetHint::Gauge;

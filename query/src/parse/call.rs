@@ -2,7 +2,7 @@
 //!
 //! Where it sits: beside `parser`, which it extends.
 
-use super::ast::{Aggregate, AggregateOp, BinaryOp, Call, Card, Expr, Span, VectorMatching};
+use super::ast::{Aggregate, AggregateOp, Call, Card, Expr, Span, VectorMatching};
 use super::parser::{Abort, Parser, Step, Tree, placeholder};
 use super::token::Tok;
 use super::{functions, text};
@@ -170,15 +170,8 @@ impl Parser<'_> {
 
     fn fill_value(&mut self) -> Step<f64> {
         self.expect(Tok::LeftParen)?;
-        let negative = self.accept(Tok::Op(BinaryOp::Sub)).is_some();
-        if !negative {
-            self.accept(Tok::Op(BinaryOp::Add));
-        }
-        if !matches!(self.kind(), Tok::Number | Tok::Duration) {
-            return Err(self.syntax_error());
-        }
-        let value = self.number_or_duration().value;
+        let value = self.signed_number()?;
         self.expect(Tok::RightParen)?;
-        Ok(if negative { -value } else { value })
+        Ok(value)
     }
 }

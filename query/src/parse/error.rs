@@ -6,6 +6,11 @@
 use super::ast::Span;
 use std::fmt;
 
+/// How the refusals of too large queries begin, and the limit each stands for.
+pub(super) const TOO_LONG: &str = "query is longer than";
+pub(super) const TOO_DEEP: &str = "query is nested deeper than";
+pub(super) const TOO_MANY_TOKENS: &str = "query has more than";
+
 /// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
@@ -25,6 +30,13 @@ pub struct ParseErrors {
 }
 
 impl ParseErrors {
+    /// The limit that the query exceeds, if it is too large: `length`, `tokens` or `nesting`.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        let limits = [(TOO_LONG, "length"), (TOO_DEEP, "nesting"), (TOO_MANY_TOKENS, "tokens")];
+        let of = |e: &ParseError| limits.iter().find(|(begin, _)| e.message.starts_with(begin));
+        self.errors.iter().find_map(of).map(|(_, limit)| *limit)
+    }
     /// One of the errors with its line and column in front: `1:7: parse error: …`.
     #[must_use]
     pub fn describe(&self, error: &ParseError) -> String {

@@ -5,6 +5,7 @@
 //! with `Eof` or `Error`; token texts are slices of the input.
 
 use super::ast::{BinaryOp, Span};
+use super::error::TOO_MANY_TOKENS;
 use super::text;
 use super::token::{Tok, Token, keyword};
 
@@ -86,7 +87,7 @@ impl<'a> Lexer<'a> {
     /// Reads what is next; false at the end.
     fn step(&mut self) -> bool {
         if self.list.len() >= self.tokens_max {
-            return self.fail(format!("query has more than {} tokens", self.tokens_max));
+            return self.fail(format!("{TOO_MANY_TOKENS} {} tokens", self.tokens_max));
         }
         self.start = self.pos;
         let go_on = if self.brace_open {

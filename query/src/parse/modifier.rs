@@ -99,28 +99,15 @@ impl Parser<'_> {
             }
             p.offset_duration()
         })?;
-        let span = expr.span();
-        if self.broken.contains(&span) {
-            self.fail(span, NO_RANGE);
-            return Ok(());
-        }
-        let end = self.last_closing;
-        let Some(target) = target(expr) else {
-            self.fail(
-                span,
-                "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-            );
-            return Ok(());
-        };
         // An offset of nothing leaves room for another one.
-        let set = target.offset.as_ref().is_some_and(|o| o.as_literal() != Some(0.0));
-        if !set {
-            *target.offset = Some(offset);
-        }
-        *target.end = end;
-        if set {
-            self.fail(span, "offset may not be set multiple times");
-        }
+        let put = |target: &mut Target<'_>| {
+            let set = target.offset.as_ref().is_some_and(|o| o.as_literal() != Some(0.0));
+            if !set {
+                *target.offset = Some(offset);
+            }
+            set
+        };
+        self.modify(expr, "offset modifier", "offset may not be set multiple times", put);
         Ok(())
     }
 
@@ -145,28 +132,40 @@ impl Parser<'_> {
                 Ok(At::Timestamp((seconds * 1000.0).round() as i64))
             }
         })?;
-        if self.broken.contains(&span) {
-            self.fail(span, NO_RANGE);
-            return Ok(());
-        }
-        let end = self.last_closing;
-        let Some(target) = target(expr) else {
-            self.fail(
-                span,
-                "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-            );
-            return Ok(());
-        };
-        let set = target.at.is_some();
-        *target.at = Some(at);
-        *target.end = end;
-        if set {
-            self.fail(span, "@ <timestamp> may not be set multiple times");
-        }
+        let put = |target: &mut Target<'_>| target.at.replace(at).is_some();
+        self.modify(expr, "@ modifier", "@ <timestamp> may not be set multiple times", put);
         Ok(())
     }
 
-    fn signed_number(&mut self) -> Step<f64> {
+    /// Lets `put` write a modifier to the selector or subquery before it; `put` tells whether there was one
+    /// already, which is an error (`twice`).
+    fn modify(
+        &mut self,
+        expr: &mut Expr,
+        modifier: &str,
+        twice: &str,
+        put: impl FnOnce(&mut Target<'_>) -> bool,
+    ) {
+        let span = expr.span();
+        if self.broken.contains(&span) {
+            self.fail(span, NO_RANGE);
+            return;
+        }
+        let end = self.last_closing;
+        let Some(mut target) = target(expr) else {
+            let wanted = "an instant vector selector or range vector selector or a subquery";
+            self.fail(span, format!("{modifier} must be preceded by {wanted}"));
+            return;
+        };
+        let set = put(&mut target);
+        *target.end = end;
+        if set {
+            self.fail(span, twice);
+        }
+    }
+
+    /// A number or duration with at most one sign.
+    pub(super) fn signed_number(&mut self) -> Step<f64> {
         let negative = self.accept(Tok::Op(BinaryOp::Sub)).is_some();
         if !negative {
             self.accept(Tok::Op(BinaryOp::Add));

@@ -9,7 +9,7 @@
 use super::ast::{
     Binary, BinaryOp, Expr, NumberLiteral, Paren, Span, StringLiteral, Unary, UnaryOp, VectorMatching,
 };
-use super::error::{ParseError, ParseErrors};
+use super::error::{ParseError, ParseErrors, TOO_DEEP, TOO_LONG};
 use super::lex;
 use super::token::{Tok, Token};
 use super::{Options, check, number};
@@ -74,7 +74,7 @@ pub(super) struct Parser<'a> {
 impl<'a> Parser<'a> {
     pub(super) fn new(query: &'a str, options: &'a Options) -> Result<Self, ParseErrors> {
         if query.len() > options.length_max {
-            let message = format!("query is longer than {} bytes", options.length_max);
+            let message = format!("{TOO_LONG} {} bytes", options.length_max);
             let errors = vec![ParseError { span: Span::default(), message }];
             // The text is not kept: it is what was too long.
             return Err(ParseErrors { query: String::new(), errors });
@@ -247,7 +247,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn too_deep(&mut self, limit: usize) -> Abort {
-        self.fail(self.peek().span, format!("query is nested deeper than {limit} levels"));
+        self.fail(self.peek().span, format!("{TOO_DEEP} {limit} levels"));
         Abort(None)
     }
 

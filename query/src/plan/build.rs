@@ -1,5 +1,6 @@
 //! From the syntax tree to the plan.
 
+use super::propagate::propagate;
 use super::{Aggregation, BinaryPlan, Node, Plan, QueryTimes, Selector, SubqueryPlan};
 use crate::QueryError;
 use crate::execute::select::Anchor;
@@ -16,8 +17,9 @@ use storage_format::model::Timestamp;
 /// When a duration does not resolve.
 pub(crate) fn build(expr: &Expr, times: QueryTimes, subquery_step: i64) -> Result<Node, QueryError> {
     let builder = Builder { times, subquery_step, wants: Cell::default() };
-    let built = builder.node(expr)?;
-    Ok(built.wrapped())
+    let mut plan = builder.node(expr)?.wrapped();
+    propagate(&mut plan);
+    Ok(plan)
 }
 
 struct Builder {
@@ -87,7 +89,7 @@ impl Builder {
             step_ms: self.times.step,
             range_ms: self.times.end.saturating_sub(self.times.start),
         };
-        d.resolve(context, allow_negative).map_err(|message| QueryError::Parse { message })
+        d.resolve(context, allow_negative).map_err(|message| QueryError::Parse { message, limit: None })
     }
     fn anchor(&self, at: Option<At>, offset: Option<&DurationExpr>) -> Result<Anchor, QueryError> {
         let at: Option<Timestamp> = at.map(|at| match at {

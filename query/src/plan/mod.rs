@@ -5,6 +5,7 @@
 
 mod build;
 mod print;
+mod propagate;
 
 use crate::execute::select::Anchor;
 use crate::functions::extended::Extension;

@@ -33,8 +33,27 @@ fn write_anchor(anchor: crate::execute::select::Anchor, f: &mut fmt::Formatter<'
     Ok(())
 }
 
+impl Node {
+    /// What the node itself does, without those below.
+    pub(crate) fn line(&self) -> String {
+        Line(self).to_string()
+    }
+}
+
+struct Line<'a>(&'a Node);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_line(self.0, f)
+    }
+}
+
 fn write_node(node: &Node, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{:1$}", "", depth * 2)?;
+    writeln!(f, "{:2$}{}", "", Line(node), depth * 2)?;
+    node.children().into_iter().try_for_each(|child| write_node(child, depth + 1, f))
+}
+
+fn write_line(node: &Node, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &node.plan {
         Plan::Number(n) => write!(f, "number {n}")?,
         Plan::Text(t) => write!(f, "text {t:?}")?,
@@ -72,6 +91,5 @@ fn write_node(node: &Node, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Plan::Call(_, name, _) => write!(f, "call {name}")?,
         Plan::Invariant(_) => f.write_str("once")?,
     }
-    f.write_str("\n")?;
-    node.children().into_iter().try_for_each(|child| write_node(child, depth + 1, f))
+    Ok(())
 }

@@ -1,31 +1,10 @@
 //! Rubbish and monsters: nothing panics, nothing hangs, limits hold.
 
+use crate::feed::feed;
 use crate::generate::{Dialect, query};
 use proptest::prelude::*;
-use query::parse::{Options, parse, parse_metric, parse_metric_selector, parse_series_description, prettify};
+use query::parse::{Options, parse, prettify};
 use std::time::{Duration, Instant};
-
-/// Parses with every entry; errors must be told with positions inside the input.
-fn feed(text: &str) {
-    let options = Options::all_features();
-    match parse(text, &options) {
-        Ok(expr) => {
-            // Whatever is accepted can be printed and walked.
-            let _ = prettify(&expr);
-        }
-        Err(errors) => {
-            assert!(!errors.errors.is_empty());
-            assert!(
-                errors.errors.iter().all(|e| e.span.start as usize <= text.len()),
-                "{text:?}: {errors:?}"
-            );
-            assert!(errors.to_string().contains("parse error: "));
-        }
-    }
-    let _ = parse_metric_selector(text, &options);
-    let _ = parse_metric(text, &options);
-    let _ = parse_series_description(text);
-}
 
 const TOKENS: [&str; 60] = [
     "(",

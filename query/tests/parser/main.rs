@@ -1,9 +1,12 @@
 //! The parser from outside: generated queries, the differential run against promql-parser, rubbish.
 //!
 //! `PROPTEST_CASES=10000000 cargo test --release -p marigram-query --test parser` fuzzes lexer, parser,
-//! printer and prettifier for as long as the number says.
+//! printer and prettifier for as long as the number says; `fuzz/` has targets guided by coverage.
 
+mod again;
+mod corpus;
 mod differential;
+mod feed;
 mod generate;
 mod limits;
 mod roundtrip;

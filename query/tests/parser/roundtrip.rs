@@ -1,44 +1,15 @@
 //! What is printed parses to the same tree; prettified it is the same query.
 
+use crate::again::{parsed, print_and_parse};
 use crate::generate::{Dialect, query};
 use proptest::prelude::*;
-use query::parse::{Expr, Options, parse, prettify};
-
-/// The tree without positions.
-pub(crate) fn shape(expr: &Expr) -> String {
-    let debug = format!("{expr:?}");
-    let mut shape = String::with_capacity(debug.len());
-    let mut rest = debug.as_str();
-    while let Some((before, after)) = rest.split_once("span: Span {") {
-        shape.push_str(before);
-        rest = after.split_once('}').map_or("", |(_, rest)| rest);
-    }
-    shape + rest
-}
-
-fn parsed(text: &str) -> Expr {
-    parse(text, &Options::all_features()).unwrap_or_else(|e| panic!("{text}: {:?}", e.errors))
-}
 
 proptest! {
     #![proptest_config(crate::cases(4000))]
 
     #[test]
     fn printing_and_parsing_again_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-        let text = query(&bytes, Dialect::Full);
-        // Printing sorts matchers and shortens numbers; after that nothing may change any more.
-        let printed = parsed(&text).to_string();
-        let again = parsed(&printed);
-        prop_assert_eq!(&again.to_string(), &printed);
-        prop_assert_eq!(shape(&parsed(&again.to_string())), shape(&again));
-    }
-
-    #[test]
-    fn prettified_queries_are_the_same_query(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-        let printed = parsed(&query(&bytes, Dialect::Full)).to_string();
-        let pretty = prettify(&parsed(&printed));
-        prop_assert_eq!(shape(&parsed(&pretty)), shape(&parsed(&printed)));
-        prop_assert_eq!(prettify(&parsed(&pretty)), pretty);
+        print_and_parse(&bytes);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What functions, aggregations and operators compute, from their definitions.
 
-use super::Labels;
 use super::naive::Window;
+use crate::check::Labels;
 use engine::MatchOp;
 use query::parse::{AggregateOp, BinaryOp, FunctionId, VectorSelector};
 

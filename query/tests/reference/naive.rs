@@ -1,8 +1,8 @@
 //! The slow evaluator: walks the tree anew at every instant, with maps and plain loops.
 
-use super::Labels;
 use super::data::Stored;
 use super::functions;
+use crate::check::Labels;
 use query::parse::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Card, DurationContext, DurationExpr, Expr,
     FunctionId, UnaryOp, ValueType, VectorMatching, VectorSelector,

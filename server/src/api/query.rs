@@ -25,8 +25,10 @@ const POINTS_MAX: i64 = 11_000;
 pub async fn instant(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
     let at = params.time_or("time", log::now())?;
     let text = params.get("query").to_owned();
-    evaluate(app, &params, move |engine, snapshot, options| engine.instant(snapshot, &text, at, options))
-        .await
+    let run = move |engine: &QueryEngine, snapshot: &Snapshot, text: &str, options: &QueryParams| {
+        engine.instant(snapshot, text, at, options)
+    };
+    evaluate(app, &params, text, run).await
 }
 
 /// `GET|POST /api/v1/query_range`
@@ -43,16 +45,19 @@ pub async fn range(State(app): State<Arc<App>>, params: Params) -> Result<Respon
         ));
     }
     let text = params.get("query").to_owned();
-    let run = move |engine: &QueryEngine, snapshot: &Snapshot, options: &QueryParams| {
-        engine.range(snapshot, &text, start, end, step, options)
+    let run = move |engine: &QueryEngine, snapshot: &Snapshot, text: &str, options: &QueryParams| {
+        engine.range(snapshot, text, start, end, step, options)
     };
-    evaluate(app, &params, run).await
+    evaluate(app, &params, text, run).await
 }
 
 async fn evaluate(
     app: Arc<App>,
     params: &Params,
-    run: impl FnOnce(&QueryEngine, &Snapshot, &QueryParams) -> Result<QueryResult, QueryError> + Send + 'static,
+    text: String,
+    run: impl FnOnce(&QueryEngine, &Snapshot, &str, &QueryParams) -> Result<QueryResult, QueryError>
+    + Send
+    + 'static,
 ) -> Result<Response, ApiError> {
     let view = params.view(&app.engine()?)?;
     let limit = params.limit()?;
@@ -61,8 +66,10 @@ async fn evaluate(
     let stats = match params.get("stats") {
         "" => StatsLevel::None,
         "all" if app.flags.has_feature("promql-per-step-stats") => StatsLevel::PerStep,
+        "all" => StatsLevel::Operators,
         _ => StatsLevel::Totals,
     };
+    let explain = params.get("explain") == "true";
     let counted = Running::begin(Arc::clone(&app));
     let asked = Instant::now();
     let shared = Arc::clone(&app);
@@ -75,9 +82,15 @@ async fn evaluate(
             limit,
             cancel: cancel.clone(),
             per_step_stats: stats == StatsLevel::PerStep,
-            explain: false,
+            operator_stats: matches!(stats, StatsLevel::Operators | StatsLevel::PerStep),
+            explain,
         };
-        let mut result = run(&shared.query, &view(), &options)?;
+        let _listed = shared.active.get().and_then(|active| active.list(&text));
+        let mut result = run(&shared.query, &view(), &text, &options).inspect_err(|error| {
+            if let Some(limit) = error.limit() {
+                shared.metrics.query_met_limit(limit);
+            }
+        })?;
         result.stats.queue += queued;
         result.stats.total += queued;
         for (slice, took) in [

@@ -40,6 +40,22 @@ pub struct Metrics {
     /// OTLP.
     pub otlp: OtlpMetrics,
     query_slices: [Summary; 4],
+    /// Queries refused, by the limit they met.
+    query_limits: [AtomicU64; QUERY_LIMITS.len()],
+}
+
+/// The limits that queries meet.
+const QUERY_LIMITS: [&str; 7] = ["length", "tokens", "nesting", "samples", "memory", "queue", "time"];
+
+/// What queries hold and may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryUse {
+    /// Queries at a time.
+    pub concurrent_max: u32,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes that may be held.
+    pub bytes_max: u64,
 }
 
 impl Metrics {
@@ -47,12 +63,18 @@ impl Metrics {
     pub fn observe_query(&self, slice: QuerySlice, seconds: f64) {
         self.query_slices[slice as usize].observe(seconds);
     }
+    /// Counts a query that met a limit.
+    pub fn query_met_limit(&self, limit: &str) {
+        if let Some(at) = QUERY_LIMITS.iter().position(|known| *known == limit) {
+            self.query_limits[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
     /// Everything, engine included (`None` while it is opening).
     #[must_use]
     pub fn gather(
         &self,
         engine: Option<&engine::Engine>,
-        max_concurrency: u32,
+        queries: QueryUse,
         started: Timestamp,
     ) -> Vec<Family> {
         let mut families = Families::default();
@@ -69,7 +91,7 @@ impl Metrics {
         );
         process::collect(&mut families, started as f64 / 1000.0);
         self.http.collect(&mut families);
-        self.collect_queries(&mut families, max_concurrency);
+        self.collect_queries(&mut families, queries);
         let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
         families.counter("marigram_panics_total", "Requests that ended in a panic.", count(&self.panics));
         self.writes.collect(&mut families);
@@ -79,7 +101,7 @@ impl Metrics {
         }
         families.0
     }
-    fn collect_queries(&self, families: &mut Families, max_concurrency: u32) {
+    fn collect_queries(&self, families: &mut Families, queries: QueryUse) {
         let mut samples: Vec<Sample> = Vec::new();
         for (summary, slice) in
             self.query_slices.iter().zip(["queue_time", "prepare_time", "inner_eval", "result_sort"])
@@ -100,7 +122,27 @@ impl Metrics {
         families.gauge(
             "prometheus_engine_queries_concurrent_max",
             "The max number of concurrent queries.",
-            f64::from(max_concurrency),
+            f64::from(queries.concurrent_max),
+        );
+        let by_limit = QUERY_LIMITS
+            .iter()
+            .zip(&self.query_limits)
+            .map(|(limit, n)| (vec![("limit", (*limit).to_owned())], n.load(Ordering::Relaxed) as f64));
+        families.add(
+            "marigram_queries_refused_total",
+            "Queries that met a limit, by the limit.",
+            Kind::Counter,
+            by_limit.collect(),
+        );
+        families.gauge(
+            "marigram_query_memory_bytes",
+            "Memory held by queries and by answers being sent.",
+            queries.bytes as f64,
+        );
+        families.gauge(
+            "marigram_query_memory_limit_bytes",
+            "Most memory that queries may hold together.",
+            queries.bytes_max as f64,
         );
     }
 }

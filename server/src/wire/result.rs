@@ -5,7 +5,7 @@
 
 use super::body::Encode;
 use super::{histogram, json, number};
-use query::{MatrixSeries, Point, QueryResult, QueryStats, Value, VectorSample};
+use query::{Charged, MatrixSeries, OperatorStats, Point, QueryResult, QueryStats, Value, VectorSample};
 use std::time::Duration;
 use std::vec;
 use storage_format::model::Timestamp;
@@ -17,7 +17,9 @@ pub enum StatsLevel {
     None,
     /// Totals.
     Totals,
-    /// Totals and samples per step.
+    /// Totals, where samples were read, and what each operator did: our own addition.
+    Operators,
+    /// All that and samples per step.
     PerStep,
 }
 
@@ -45,6 +47,9 @@ pub struct ResultEncoder {
     value: Option<Value>,
     tail: Vec<u8>,
     first: bool,
+    /// The answer's memory stays charged while it is written.
+    #[expect(dead_code, reason = "held for its drop")]
+    charged: Charged,
 }
 
 impl ResultEncoder {
@@ -53,12 +58,17 @@ impl ResultEncoder {
     pub fn new(result: QueryResult, stats: StatsLevel) -> Self {
         let mut tail = Vec::new();
         if stats != StatsLevel::None {
-            push_stats(&mut tail, &result.stats, stats == StatsLevel::PerStep);
+            push_stats(&mut tail, &result.stats, stats);
+        }
+        if let Some(plan) = &result.stats.plan {
+            tail.extend_from_slice(b",\"explain\":");
+            let lines: Vec<String> = plan.lines().map(str::to_owned).collect();
+            json::push_strings(&mut tail, &lines);
         }
         tail.push(b'}');
         push_notes(&mut tail, &result.warnings, &result.infos);
         tail.push(b'}');
-        Self { stage: Stage::Head, value: Some(result.value), tail, first: true }
+        Self { stage: Stage::Head, value: Some(result.value), tail, first: true, charged: result.charged }
     }
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"status":"success","data":{"resultType":""#);
@@ -201,7 +211,22 @@ pub fn push_notes(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
     }
 }
 
-fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, per_step: bool) {
+fn push_operator(json: &mut json::Json, one: &OperatorStats) {
+    json.object(|o| {
+        o.key("operator").string(&one.operator);
+        o.key("depth").integer(i64::try_from(one.depth).unwrap_or(i64::MAX));
+        o.key("busySeconds").float(one.busy.as_secs_f64());
+        o.key("series").integer(count(one.series));
+        o.key("samplesRead").integer(count(one.samples_read));
+        o.key("peakBytes").integer(count(one.peak_bytes));
+    });
+}
+
+fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, level: StatsLevel) {
     let mut doc = json::Json::default();
     doc.object(|o| {
         o.key("timings").object(|o| {
@@ -216,8 +241,7 @@ fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, per_step: bool) {
             seconds("execTotalTime", stats.total);
         });
         o.key("samples").object(|o| {
-            let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-            if per_step {
+            if level == StatsLevel::PerStep {
                 o.key("totalQueryableSamplesPerStep").array(|a| {
                     for (timestamp, n) in &stats.samples_per_step {
                         let mut pair = Vec::new();
@@ -233,7 +257,14 @@ fn push_stats(out: &mut Vec<u8>, stats: &QueryStats, per_step: bool) {
             o.key("totalQueryableSamples").integer(count(stats.total_queryable_samples));
             o.key("samplesRead").integer(count(stats.samples_read));
             o.key("peakSamples").integer(count(stats.peak_samples));
+            if level != StatsLevel::Totals {
+                o.key("samplesFromBlocks").integer(count(stats.samples_from_blocks));
+            }
         });
+        if level != StatsLevel::Totals {
+            o.key("peakBytes").integer(count(stats.peak_bytes));
+            o.key("operators").array(|a| stats.operators.iter().for_each(|one| push_operator(a, one)));
+        }
     });
     out.extend_from_slice(b",\"stats\":");
     out.append(&mut doc.into_bytes());

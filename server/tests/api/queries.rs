@@ -124,3 +124,79 @@ fn failures_have_their_type_and_status() {
         assert_eq!((reply.status, reply.json("")), (status, expected), "{path}");
     }
 }
+
+#[test]
+fn plans_and_operators_are_told_when_asked_for() {
+    let server = filled();
+    let reply = server.get("/api/v1/query?query=sum(rate(n_total[30s]))&time=60&explain=true&stats=all");
+    let plan = reply.json("/data/explain");
+    assert_eq!(plan[0], "aggregate sum by []", "{plan}");
+    assert_eq!(plan[2], "    window 30000 ms of {__name__=\"n_total\"}", "{plan}");
+    let window = reply.json("/data/stats/operators/2");
+    assert_eq!((&window["series"], &window["samplesRead"]), (&2.into(), &6.into()), "{window}");
+    assert!(reply.json("/data/stats/peakBytes").as_u64().is_some_and(|n| n > 0));
+    assert_eq!(reply.json("/data/stats/samples/samplesFromBlocks"), 0);
+    let plain = server.get("/api/v1/query?query=sum(m)&time=60&stats=1");
+    assert!(!plain.text().contains("operators") && !plain.text().contains("explain"), "{}", plain.text());
+}
+
+#[test]
+fn limits_are_flags_and_are_counted() {
+    let server = server(&[
+        "--query.max-samples=3",
+        "--query.max-length=60",
+        "--query.max-tokens=12",
+        "--query.max-nesting=3",
+        "--query.max-memory-mib=1",
+    ]);
+    let samples: Vec<_> = (0..7).map(|i| (i * 10_000, 1.0)).collect();
+    server.store(&[("__name__", "m")], &samples);
+    for (query, status, error) in [
+        ("m[1m]&time=60", 422, "query processing would load too many samples into memory in query execution"),
+        (
+            "1111111111111111111111111111111111111111111111111111111111111",
+            400,
+            "invalid parameter \"query\": unknown position: parse error: query is longer than 60 bytes",
+        ),
+        ("1-1-1-1-1-1-1-1", 400, "query has more than 12 tokens"),
+        ("((((1))))", 400, "query is nested deeper than 3 levels"),
+        (
+            "vector(1)[1000d:10s]&time=90000000",
+            422,
+            "query processing would load too many samples into memory in query execution",
+        ),
+    ] {
+        let reply = server.get(&format!("/api/v1/query?query={query}"));
+        let told = reply.json("/error");
+        let told = told.as_str().unwrap_or_default();
+        assert!(reply.status == status && told.contains(error), "{query}: {} {told}", reply.status);
+    }
+    let families = server.app.gather(None);
+    let refused = families.iter().find(|f| f.name == "marigram_queries_refused_total").expect("the family");
+    let of = |limit: &str| refused.samples.iter().find(|s| s.labels[0].1 == limit).map(|s| s.value);
+    let counts = ["length", "tokens", "nesting", "samples", "memory"].map(of);
+    assert_eq!(counts, [Some(1.0), Some(1.0), Some(1.0), Some(2.0), Some(0.0)]);
+    let held = families.iter().find(|f| f.name == "marigram_query_memory_bytes").expect("the gauge");
+    assert_eq!(held.samples[0].value, 0.0);
+}
+
+#[test]
+fn a_query_ends_when_its_client_goes_away() {
+    use std::io::Write;
+    use std::sync::atomic::Ordering;
+    let server = filled();
+    // Far more work in a single series than the time limit allows.
+    let query = "max_over_time(quantile_over_time(0.5,vector(1)[1d:1s])[20d:1s])&time=2000000";
+    let mut client = server.connect();
+    write!(client, "GET /api/v1/query?query={query} HTTP/1.1\r\nHost: test\r\n\r\n").expect("sent");
+    while server.app.metrics.queries.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    drop(client);
+    while server.app.metrics.queries.load(Ordering::SeqCst) > 0 {
+        std::thread::yield_now();
+    }
+    let families = server.app.gather(None);
+    let refused = families.iter().find(|f| f.name == "marigram_queries_refused_total").expect("the family");
+    assert!(refused.samples.iter().all(|s| s.value == 0.0), "it ended because its time was over");
+}

@@ -7,7 +7,13 @@ use std::sync::Arc;
 use storage_format::model::{Histogram, Labels, Span};
 
 fn result(value: Value) -> QueryResult {
-    QueryResult { value, warnings: Vec::new(), infos: Vec::new(), stats: QueryStats::default() }
+    QueryResult {
+        value,
+        warnings: Vec::new(),
+        infos: Vec::new(),
+        stats: QueryStats::default(),
+        charged: query::Charged::default(),
+    }
 }
 
 /// The JSON of a result; the same whatever the size of the pieces.

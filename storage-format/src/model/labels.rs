@@ -7,6 +7,7 @@
 
 use crate::bytes::{Cursor, put_varint, varint_len};
 use crate::error::FormatError;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,13 @@ pub const NAME_BYTES_MAX: usize = (1 << 14) - 1;
 pub const VALUE_BYTES_MAX: usize = (1 << 21) - 1;
 
 const HEADER: usize = 5;
+
+/// Largest packing buffer that a thread keeps, in bytes.
+const PACKED_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    static PACKED: Cell<String> = const { Cell::new(String::new()) };
+}
 
 /// An immutable label set; cloning shares it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -40,11 +48,17 @@ impl Labels {
     }
     /// From pairs already ascending by name, unique and without empty values.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut packed = String::with_capacity(256);
+        // Packed in a buffer that the thread keeps, so that a label set is one allocation.
+        let mut packed = PACKED.take();
+        packed.clear();
         for (name, value) in pairs {
             push_label(&mut packed, name, value);
         }
-        Self(Arc::from(packed))
+        let labels = Self(Arc::from(packed.as_str()));
+        if packed.capacity() <= PACKED_BYTES_MAX {
+            PACKED.set(packed);
+        }
+        labels
     }
     /// The pairs, ascending by name.
     #[must_use]
@@ -154,9 +168,10 @@ fn text<'a>(cursor: &mut Cursor<'a>, most: usize) -> Result<&'a str, FormatError
 
 fn push_label(packed: &mut String, name: &str, value: &str) {
     debug_assert!(name.len() <= NAME_BYTES_MAX && value.len() <= VALUE_BYTES_MAX);
-    let digit = |n: usize, shift: u32| char::from(((n >> shift) & 0x7f) as u8);
+    let digit = |n: usize, shift: u32| ((n >> shift) & 0x7f) as u8;
     let (n, v) = (name.len().min(NAME_BYTES_MAX), value.len().min(VALUE_BYTES_MAX));
-    packed.extend([digit(n, 0), digit(n, 7), digit(v, 0), digit(v, 7), digit(v, 14)]);
+    let header = [digit(n, 0), digit(n, 7), digit(v, 0), digit(v, 7), digit(v, 14)];
+    packed.push_str(std::str::from_utf8(&header).unwrap_or_default());
     packed.push_str(name);
     packed.push_str(value);
 }
