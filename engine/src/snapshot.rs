@@ -368,13 +368,9 @@ impl Snapshot {
             };
             head.label_names(set, range, &mut found)?;
             for block in overlapping(&live(blocks), range) {
-                if set.is_empty() {
-                    found.extend(self.tolerate(block.label_names())?);
-                    continue;
-                }
-                for (labels, _) in block.select(set, self.missing.as_deref())? {
-                    found.extend(labels.iter().map(|(n, _)| n.to_owned()));
-                }
+                let matched = if set.is_empty() { None } else { Some(self.tolerate(block.resolve(set))?) };
+                let mut visit = |name: &str| add_text(&mut found, name);
+                self.tolerate(block.visit_names_of(matched.as_ref(), self.missing.as_deref(), &mut visit))?;
             }
         }
         Ok(limited(found, limit))
@@ -404,12 +400,13 @@ impl Snapshot {
             head.label_values(name, set, range, &mut found)?;
             for block in overlapping(&live(blocks), range) {
                 let matched = if set.is_empty() { None } else { Some(self.tolerate(block.resolve(set))?) };
-                self.tolerate(block.visit_postings(name, &mut |value, series| {
-                    let wanted = matched.as_ref().is_none_or(|matched| !series.is_disjoint(matched));
-                    if wanted && !found.contains(value) {
-                        found.insert(value.to_owned());
-                    }
-                }))?;
+                let mut visit = |value: &str| add_text(&mut found, value);
+                self.tolerate(block.visit_values_of(
+                    matched.as_ref(),
+                    name,
+                    self.missing.as_deref(),
+                    &mut visit,
+                ))?;
             }
         }
         Ok(limited(found, limit))
@@ -426,6 +423,12 @@ impl Fixed {
                 && known.matchers.len() == matchers.len()
                 && known.matchers.iter().zip(matchers).all(|(a, b)| same(a, b))
         })
+    }
+}
+
+pub(crate) fn add_text(to: &mut BTreeSet<String>, text: &str) {
+    if !to.contains(text) {
+        to.insert(text.to_owned());
     }
 }
 

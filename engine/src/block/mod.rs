@@ -5,6 +5,7 @@
 
 mod build;
 mod cache;
+mod labels;
 mod reader;
 
 pub(crate) use build::{BlockSource, build_block};

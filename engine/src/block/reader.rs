@@ -4,19 +4,18 @@
 //! Opening reads the footer only, so that a thousand blocks open in no time.
 
 use super::cache::{DecodedSlice, decoded};
+use super::labels::PairNames;
 use crate::damage::{Broken, Missing, tolerate};
 use crate::io::{FileSystem, Mapping};
-use crate::select::postings::{LabelIndex, resolve};
+use crate::select::postings::resolve;
 use crate::{Error, Matcher};
-use hashbrown::HashMap;
 use roaring::RoaringBitmap;
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use storage_format::block::{
-    BlobRef, BlockView, Footer, PAGE_SERIES, PageView, Pairs, PostingsSection, SECTIONS, Section, SliceView,
-    Symbols, read_footer, slices,
+    BlobRef, BlockView, Footer, PAGE_SERIES, PageView, Pairs, SECTIONS, Section, SliceView, Symbols,
+    read_footer, slices,
 };
 use storage_format::catalog::BlockEntry;
 use storage_format::chunk::{histogram, starts, timestamps};
@@ -134,7 +133,7 @@ impl Block {
     }
 
     /// The error about damage met in this block, which is remembered.
-    fn corrupt(&self, source: FormatError) -> Error {
+    pub(super) fn corrupt(&self, source: FormatError) -> Error {
         let error = match &self.broken {
             Some(broken) => broken.error(&self.path),
             None => Error::Corrupt { path: self.path.clone(), source },
@@ -157,7 +156,7 @@ impl Block {
         BlockView::new(&self.map, &self.footer)
     }
 
-    fn section(&self, section: Section) -> Result<&[u8], FormatError> {
+    pub(super) fn section(&self, section: Section) -> Result<&[u8], FormatError> {
         if self.broken.is_some() {
             // Whoever turns this into an error takes the block's own words, see `corrupt`.
             return Err(FormatError::truncated("block", 0));
@@ -168,11 +167,11 @@ impl Block {
         view.blob_unchecked(at)
     }
 
-    fn symbols(&self) -> Result<Symbols<'_>, FormatError> {
+    pub(super) fn symbols(&self) -> Result<Symbols<'_>, FormatError> {
         Symbols::new(self.section(Section::Symbols)?)
     }
 
-    fn pairs(&self) -> Result<Pairs<'_>, FormatError> {
+    pub(super) fn pairs(&self) -> Result<Pairs<'_>, FormatError> {
         Pairs::new(self.section(Section::Pairs)?)
     }
 
@@ -184,7 +183,7 @@ impl Block {
         }
     }
 
-    fn page(&self, number: usize) -> Result<PageView, Error> {
+    pub(super) fn page(&self, number: usize) -> Result<PageView, Error> {
         let slices = self.slices()?.len();
         let read = || {
             let at = BlobRef::of_table(self.section(Section::Pages)?, number)?;
@@ -230,40 +229,6 @@ impl Block {
         Ok(out)
     }
 
-    /// The series that fulfil all matchers, by number.
-    pub(crate) fn resolve(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, Error> {
-        resolve(self, matchers)
-    }
-
-    /// Visits the values of a label name, ascending, with their series.
-    pub(crate) fn visit_postings(
-        &self,
-        name: &str,
-        visit: &mut dyn FnMut(&str, &RoaringBitmap),
-    ) -> Result<(), Error> {
-        let mut pairs = Vec::new();
-        self.visit_values(name, "", &mut |value, pair| pairs.push((value.to_owned(), pair)))?;
-        for (value, pair) in pairs {
-            visit(&value, &*self.postings(pair)?);
-        }
-        Ok(())
-    }
-
-    /// The names of all labels, ascending.
-    pub(crate) fn label_names(&self) -> Result<Vec<String>, Error> {
-        let read = || {
-            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
-            let mut out = Vec::new();
-            for n in 0..pairs.name_count() {
-                let mut text = String::new();
-                symbols.get(pairs.name(n).0, &mut text)?;
-                out.push(text);
-            }
-            Ok(out)
-        };
-        read().map_err(|e| self.corrupt(e))
-    }
-
     /// Appends the timestamps of a column.
     fn column(&self, number: u32, into: &mut Vec<Timestamp>) -> Result<(), FormatError> {
         let at = BlobRef::of_table(self.section(Section::Columns)?, number as usize)?;
@@ -284,88 +249,6 @@ impl Block {
             word.fetch_or(bit, Relaxed);
         }
         Ok(blob)
-    }
-}
-
-/// Reads pair numbers back to labels; each pair is decoded once.
-struct PairNames<'a> {
-    block: &'a Block,
-    names: HashMap<u32, (Box<str>, Box<str>)>,
-}
-
-impl<'a> PairNames<'a> {
-    fn new(block: &'a Block) -> Self {
-        Self { block, names: HashMap::new() }
-    }
-
-    fn labels(&mut self, pairs: &[u32]) -> Result<Labels, FormatError> {
-        for pair in pairs {
-            if !self.names.contains_key(pair) {
-                let symbols = self.block.symbols()?;
-                let (name, value) = self.block.pairs()?.get(*pair)?;
-                let (mut n, mut v) = (String::new(), String::new());
-                symbols.get(name, &mut n)?;
-                symbols.get(value, &mut v)?;
-                self.names.insert(*pair, (n.into(), v.into()));
-            }
-        }
-        let known = pairs.iter().filter_map(|pair| self.names.get(pair));
-        Ok(Labels::from_sorted(known.map(|(name, value)| (&**name, &**value))))
-    }
-}
-
-impl LabelIndex for Block {
-    type Pair = u32;
-
-    fn all(&self) -> Result<Cow<'_, RoaringBitmap>, Error> {
-        let mut all = RoaringBitmap::new();
-        all.insert_range(0..self.footer.series as u32);
-        Ok(Cow::Owned(all))
-    }
-
-    fn pair(&self, name: &str, value: &str) -> Result<Option<u32>, Error> {
-        let find = || {
-            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
-            let (Ok(name), Ok(value)) = (symbols.find(name)?, symbols.find(value)?) else { return Ok(None) };
-            let range = pairs.range_of(name);
-            let place = pairs.lower_bound(range.clone(), value);
-            if place < range.end {
-                let pair = pairs.at(place);
-                if pairs.get(pair)?.1 == value {
-                    return Ok(Some(pair));
-                }
-            }
-            Ok(None)
-        };
-        find().map_err(|e| self.corrupt(e))
-    }
-
-    fn visit_values(&self, name: &str, prefix: &str, visit: &mut dyn FnMut(&str, u32)) -> Result<(), Error> {
-        let mut walk = || {
-            let (symbols, pairs) = (self.symbols()?, self.pairs()?);
-            let Ok(name) = symbols.find(name)? else { return Ok(()) };
-            let range = pairs.range_of(name);
-            let first = symbols.find(prefix)?.unwrap_or_else(|next| next);
-            let mut text = String::new();
-            for place in pairs.lower_bound(range.clone(), first)..range.end {
-                let pair = pairs.at(place);
-                symbols.get(pairs.get(pair)?.1, &mut text)?;
-                if !text.starts_with(prefix) {
-                    break;
-                }
-                visit(&text, pair);
-            }
-            Ok(())
-        };
-        walk().map_err(|e| self.corrupt(e))
-    }
-
-    fn postings(&self, pair: u32) -> Result<Cow<'_, RoaringBitmap>, Error> {
-        let read = || {
-            let pairs = self.pairs()?.len();
-            PostingsSection::new(self.section(Section::Postings)?, pairs)?.get(pair)
-        };
-        read().map(Cow::Owned).map_err(|e| self.corrupt(e))
     }
 }
 

@@ -5,11 +5,12 @@
 
 use super::series::{Rare, SealedChunk};
 use super::{Head, Shard};
-use crate::select::postings::resolve;
+use crate::select::postings::{asks_for_prefixes, resolve};
+use crate::snapshot::add_text;
 use crate::{Error, Matcher, defects};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use storage_format::model::{Labels, TimeRange, Timestamp};
 
 /// One selected series of the head.
@@ -130,7 +131,7 @@ impl Head {
 
     /// The series of a shard that fulfil all matchers, with their labels; the lock is let go in between.
     fn prepare(&self, number: u32, matchers: &[Matcher]) -> Result<Prepared, Error> {
-        let shard = self.shard(number);
+        let shard = self.ordered(number, matchers);
         let (version, slots) = (shard.version, resolve(&shard.index, matchers)?);
         drop(shard);
         let slots: Vec<u32> = slots.into_iter().collect();
@@ -153,12 +154,29 @@ impl Head {
         mut visit: impl FnMut(&Shard, &RoaringBitmap),
     ) -> Result<(), Error> {
         for number in 0..self.shards.len() as u32 {
-            let shard = self.shard(number);
-            let slots = resolve(&shard.index, matchers)?;
-            let slots = slots.into_iter().filter(|slot| shard.has_samples(*slot, range)).collect();
+            let shard = self.ordered(number, matchers);
+            // Most ask about all of the head's time.
+            let all = self
+                .oldest()
+                .zip(self.newest())
+                .is_some_and(|(oldest, newest)| range.start <= oldest && newest < range.end);
+            let has = |slot: &u32| if all { !shard.is_bare(*slot) } else { shard.has_samples(*slot, range) };
+            let slots = resolve(&shard.index, matchers)?.into_iter().filter(has).collect();
             visit(&shard, &slots);
         }
         Ok(())
+    }
+
+    /// A shard whose values are in order where a matcher asks for those with a prefix. Putting many in order
+    /// is done in pieces, between which writers have their turn.
+    fn ordered(&self, number: u32, matchers: &[Matcher]) -> MutexGuard<'_, Shard> {
+        loop {
+            let mut shard = self.shard(number);
+            let mut asked = matchers.iter().filter(|m| asks_for_prefixes(m));
+            if asked.all(|m| shard.index.order_values(&m.name)) {
+                return shard;
+            }
+        }
     }
 
     /// Label sets of the series that fulfil all matchers and have samples in `range`.
@@ -179,13 +197,7 @@ impl Head {
         into: &mut BTreeSet<String>,
     ) -> Result<(), Error> {
         self.visit(matchers, range, |shard, slots| {
-            for slot in slots {
-                for name in shard.index.names_of(slot) {
-                    if !into.contains(name) {
-                        into.insert(name.to_owned());
-                    }
-                }
-            }
+            shard.index.visit_names_of(slots, &mut |name| add_text(into, name));
         })
     }
 
@@ -198,13 +210,7 @@ impl Head {
         into: &mut BTreeSet<String>,
     ) -> Result<(), Error> {
         self.visit(matchers, range, |shard, slots| {
-            for slot in slots {
-                if let Some(value) = shard.index.value_of(slot, name)
-                    && !into.contains(value)
-                {
-                    into.insert(value.to_owned());
-                }
-            }
+            shard.index.visit_values_of(slots, name, &mut |value| add_text(into, value));
         })
     }
 }
@@ -235,6 +241,10 @@ impl Shard {
 
     /// Whether a series may have samples in `range`.
     fn has_samples(&self, slot: u32, range: TimeRange) -> bool {
+        let state = &self.series[slot as usize];
+        if state.count > 0 && !state.newest_is_histogram && range.contains(state.encoder.timestamp) {
+            return true;
+        }
         let open = || self.open_chunk(slot).is_some_and(|open| open.overlaps(range));
         let rare = || {
             let Some(rare) = self.rare_of(slot) else { return false };

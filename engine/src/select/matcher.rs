@@ -1,5 +1,6 @@
 //! Label matchers, with regular expressions in RE2's dialect, fully anchored.
 
+use super::pattern::{Pattern, Shape, compile};
 use super::re2;
 use regex::Regex;
 use std::fmt;
@@ -38,7 +39,7 @@ pub struct Matcher {
     pub op: MatchOp,
     /// Literal or regular expression, as written.
     pub value: String,
-    regex: Option<Arc<Regex>>,
+    pattern: Option<Arc<Pattern>>,
 }
 
 /// A regular expression that does not compile.
@@ -59,26 +60,26 @@ impl Matcher {
     /// # Errors
     /// When `op` takes a regular expression and `value` is none.
     pub fn new(op: MatchOp, name: &str, value: &str) -> Result<Self, MatcherError> {
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(anchored(value)?)),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Arc::new(Pattern::new(value)?)),
         };
-        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), regex })
+        Ok(Self { name: name.to_owned(), op, value: value.to_owned(), pattern })
     }
     /// Whether a label with this value (empty: absent) fulfils the condition.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
-        match (self.op, &self.regex) {
+        match (self.op, &self.pattern) {
             (MatchOp::Equal, _) => value == self.value,
             (MatchOp::NotEqual, _) => value != self.value,
-            (MatchOp::Regex, Some(regex)) => regex.is_match(value),
-            (MatchOp::NotRegex, Some(regex)) => !regex.is_match(value),
+            (MatchOp::Regex, Some(pattern)) => pattern.is_match(value),
+            (MatchOp::NotRegex, Some(pattern)) => !pattern.is_match(value),
             (MatchOp::Regex | MatchOp::NotRegex, None) => false,
         }
     }
-    /// The compiled expression's own text, for those that want to look into it.
-    pub(crate) fn regex_source(&self) -> Option<&str> {
-        self.regex.as_ref().map(|regex| regex.as_str())
+    /// What is known about the expression, if it has one.
+    pub(crate) fn shape(&self) -> Option<&Shape> {
+        self.pattern.as_ref().map(|pattern| pattern.shape())
     }
     /// Whether series without the label fulfil the condition.
     #[must_use]
@@ -106,8 +107,5 @@ impl fmt::Display for Matcher {
 /// # Errors
 /// When it does not compile or is too large.
 pub fn anchored(pattern: &str) -> Result<Regex, MatcherError> {
-    regex::RegexBuilder::new(&format!("^(?s:{})$", re2::translate(pattern)?))
-        .size_limit(4 << 20)
-        .build()
-        .map_err(|e| MatcherError(e.to_string()))
+    compile(&format!("^(?s:{})$", re2::translate(pattern)?))
 }

@@ -1,7 +1,7 @@
 //! Selection: matchers in, series out.
 
-pub(crate) mod literals;
 pub mod matcher;
+pub(crate) mod pattern;
 pub(crate) mod postings;
 mod re2;
 

@@ -140,6 +140,46 @@ impl<'a> Symbols<'a> {
     }
 }
 
+/// Reads symbols whose numbers mostly ascend: what was read before is the way to what comes next.
+#[derive(Debug)]
+pub struct SymbolWalk<'a> {
+    symbols: Symbols<'a>,
+    cursor: Cursor<'a>,
+    /// The number of the symbol that the cursor stands before.
+    next: usize,
+    text: Vec<u8>,
+}
+
+impl<'a> SymbolWalk<'a> {
+    /// At the first symbol.
+    #[must_use]
+    pub fn new(symbols: Symbols<'a>) -> Self {
+        Self { symbols, cursor: Cursor::new("symbols", &[]), next: usize::MAX, text: Vec::new() }
+    }
+
+    /// Symbol `n`.
+    ///
+    /// # Errors
+    /// When there is no such symbol or the section is malformed.
+    pub fn get(&mut self, n: u32) -> Result<&str, FormatError> {
+        let n = n as usize;
+        if n >= self.symbols.count {
+            return Err(FormatError::malformed("symbol number", n));
+        }
+        let run = n / RUN * RUN;
+        if self.next > n || self.next <= run {
+            self.cursor = self.symbols.run(n / RUN)?;
+            self.text.clear();
+            self.next = run;
+        }
+        while self.next <= n {
+            Symbols::next(&mut self.cursor, &mut self.text)?;
+            self.next += 1;
+        }
+        std::str::from_utf8(&self.text).map_err(|_| self.cursor.malformed())
+    }
+}
+
 /// Encodes pairs: (name symbol, value symbol) by number.
 pub(super) fn put_pairs(pairs: &[(u32, u32)], out: &mut Vec<u8>) {
     let mut order: Vec<u32> = (0..pairs.len() as u32).collect();
@@ -309,25 +349,47 @@ impl<'a> PostingsSection<'a> {
         lists.get(start..end).ok_or(FormatError::malformed("postings", start))
     }
 
+    /// How long a pair's list is, in bytes: about how many series it has.
+    ///
+    /// # Errors
+    /// When there is no such pair.
+    pub fn size(&self, pair: u32) -> Result<u64, FormatError> {
+        self.list(pair).map(|list| list.len() as u64)
+    }
+
     /// The series of a pair.
     ///
     /// # Errors
     /// When there is no such pair or its list is malformed.
     pub fn get(&self, pair: u32) -> Result<RoaringBitmap, FormatError> {
+        let mut few = Vec::new();
+        Ok(match self.read(pair, &mut few)? {
+            Some(many) => many,
+            None => few.into_iter().collect(),
+        })
+    }
+
+    /// The series of a pair; where they are few, they are appended to `few` instead.
+    ///
+    /// # Errors
+    /// As [`PostingsSection::get`].
+    pub fn read(&self, pair: u32, few: &mut Vec<u32>) -> Result<Option<RoaringBitmap>, FormatError> {
         let list = self.list(pair)?;
         match list.split_first() {
             Some((0, deltas)) => {
                 let mut cursor = Cursor::new("postings", deltas);
-                let (mut out, mut n) = (RoaringBitmap::new(), 0u32);
+                let mut n = 0u32;
                 while !cursor.is_empty() {
                     let delta = u32::try_from(cursor.varint()?).map_err(|_| cursor.malformed())?;
                     n = n.checked_add(delta).ok_or(cursor.malformed())?;
-                    out.insert(n);
+                    few.push(n);
                 }
-                Ok(out)
+                Ok(None)
             }
-            Some((1, bitmap)) => RoaringBitmap::deserialize_from(bitmap)
-                .map_err(|_| FormatError::malformed("postings", pair as usize)),
+            Some((1, bitmap)) => match RoaringBitmap::deserialize_from(bitmap) {
+                Ok(many) => Ok(Some(many)),
+                Err(_) => Err(FormatError::malformed("postings", pair as usize)),
+            },
             _ => Err(FormatError::malformed("postings", pair as usize)),
         }
     }
@@ -350,6 +412,11 @@ mod tests {
             assert_eq!(symbols.find(symbol), Ok(Ok(i as u32)));
             assert_eq!(symbols.find(&format!("{symbol}+")), Ok(Err(i as u32 + 1)));
         }
+        let mut walk = SymbolWalk::new(symbols);
+        for n in (0..1000).step_by(3).chain([999, 5, 16, 15, 16, 17, 17, 32, 0]) {
+            assert_eq!(walk.get(n), Ok(all[n as usize].as_str()));
+        }
+        assert!(walk.get(1000).is_err());
         assert_eq!(symbols.find(""), Ok(Err(0)));
         assert!(symbols.get(1000, &mut text).is_err());
         for cut in 0..out.len().min(200) {

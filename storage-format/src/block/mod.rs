@@ -16,7 +16,7 @@ mod index;
 mod reader;
 mod writer;
 
-pub use index::{Pairs, PostingsSection, Symbols};
+pub use index::{Pairs, PostingsSection, SymbolWalk, Symbols};
 pub use reader::{BlobRef, BlockView, Footer, HistogramPlace, PageView, SliceView, read_footer, slices};
 pub use writer::BlockWriter;
 
