@@ -54,7 +54,9 @@ type LiveBlocks = Arc<Vec<Arc<Block>>>;
 #[derive(Debug, Clone)]
 pub struct Series {
     labels: Labels,
-    pieces: Vec<Piece>,
+    /// Most series have one piece; the others follow in `more`.
+    first: Piece,
+    more: Vec<Piece>,
     missing: Option<Arc<Missing>>,
 }
 
@@ -76,7 +78,7 @@ impl Series {
     /// A series in memory.
     #[must_use]
     pub fn from_samples(labels: Labels, samples: Arc<Samples>) -> Self {
-        Self { labels, pieces: vec![Piece::Samples(samples)], missing: None }
+        Self { labels, first: Piece::Samples(samples), more: Vec::new(), missing: None }
     }
 
     /// Its label set.
@@ -93,7 +95,7 @@ impl Series {
     pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<ReadFrom, Error> {
         into.clear();
         let mut read = ReadFrom::default();
-        for piece in &self.pieces {
+        for piece in std::iter::once(&self.first).chain(&self.more) {
             let before = (into.timestamps.len(), into.histograms.len());
             match piece {
                 Piece::Samples(samples) => append_range(samples, range, into),
@@ -298,7 +300,8 @@ impl Snapshot {
             }
         };
         let blocks = overlapping(&live, range);
-        let head_only = |(labels, data)| Series { labels, pieces: vec![Piece::Head(data)], missing: None };
+        let head_only =
+            |(labels, data)| Series { labels, first: Piece::Head(data), more: Vec::new(), missing: None };
         if blocks.is_empty() {
             return Ok(recent.into_iter().map(head_only).collect());
         }
@@ -434,10 +437,10 @@ pub(crate) fn add_text(to: &mut BTreeSet<String>, text: &str) {
 
 fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Labels, piece: Piece) {
     match places.get(&labels) {
-        Some(at) => found[*at].pieces.push(piece),
+        Some(at) => found[*at].more.push(piece),
         None => {
             places.insert(labels.clone(), found.len());
-            found.push(Series { labels, pieces: vec![piece], missing: None });
+            found.push(Series { labels, first: piece, more: Vec::new(), missing: None });
         }
     }
 }
