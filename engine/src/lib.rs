@@ -12,6 +12,8 @@ mod engine;
 mod error;
 mod exemplars;
 mod head;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 pub mod io;
 mod metadata;
 mod options;
@@ -21,6 +23,7 @@ pub mod select;
 mod snapshot;
 mod stats;
 mod store;
+mod sync;
 mod ticket;
 mod wal;
 

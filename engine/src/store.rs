@@ -121,11 +121,13 @@ impl Store {
                 catalog.map(Some).map_err(|source| Error::Corrupt { path, source })
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                let blocks = self.blocks_dir();
-                let files = self.fs.list(&blocks).map_err(Self::io(&blocks, "list"))?;
-                if files.iter().any(|f| f.extension().is_some_and(|e| e == "block")) {
-                    let operation = "find the catalog of the blocks in";
-                    return Err(Error::Io { path: self.root.clone(), operation, source: e });
+                // To begin anew would remove what the lost catalog named.
+                for (dir, kind) in [(self.blocks_dir(), "block"), (self.head_dir(), "checkpoint")] {
+                    let files = self.fs.list(&dir).map_err(Self::io(&dir, "list"))?;
+                    if files.iter().any(|f| f.extension().is_some_and(|e| e == kind)) {
+                        let operation = "find the catalog of the data in";
+                        return Err(Error::Io { path: self.root.clone(), operation, source: e });
+                    }
                 }
                 Ok(None)
             }

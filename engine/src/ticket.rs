@@ -1,12 +1,15 @@
 //! The promise of an append: told when its records are durable.
 
 use crate::Error;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use crate::sync::{Condvar, Mutex};
+use std::sync::{Arc, PoisonError};
 
 type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 #[derive(Default)]
 struct State {
+    /// Whether the promise was kept or broken; nobody is left waiting then.
+    completed: bool,
     outcome: Option<Result<(), Error>>,
     callback: Option<Callback>,
 }
@@ -63,10 +66,24 @@ impl Ticket {
     }
 }
 
+impl Drop for Promise {
+    /// A promise that is thrown away is broken: nobody waits for ever.
+    fn drop(&mut self) {
+        self.finish(Err(Error::Closed));
+    }
+}
+
 impl Promise {
     /// Completes the ticket.
     pub(crate) fn complete(self, outcome: Result<(), Error>) {
+        self.finish(outcome);
+    }
+
+    fn finish(&self, outcome: Result<(), Error>) {
         let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut state.completed, true) {
+            return;
+        }
         match state.callback.take() {
             Some(callback) => {
                 drop(state);

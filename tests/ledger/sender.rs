@@ -12,10 +12,13 @@ use tests_support::rng::{Rng, hash};
 
 /// Series of one sender.
 const SERIES: u64 = 40;
-/// Milliseconds between two sequence numbers.
-const STEP: i64 = 100;
-/// Where a sender ends, so that its times stay in the past.
-const MOST: usize = 30_000;
+/// Milliseconds between two sequence numbers: a two-hour window is full after 720, so that there is
+/// something to merge.
+const STEP: i64 = 10_000;
+/// The same for a server that takes samples of the last hour only.
+const SHORT_STEP: i64 = 100;
+/// Where a sender ends, so that its times stay in the past: after four days.
+const MOST: usize = 35_000;
 
 /// What is known of one sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) struct Sender {
     id: u64,
     /// The time of sequence number 0, in Unix milliseconds.
     origin: i64,
+    /// Milliseconds between two sequence numbers.
+    step: i64,
     rng: Rng,
     fates: Vec<Fate>,
     /// Whether samples of unknown fate are sent again, out of order and perhaps a second time.
@@ -40,8 +45,11 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(seed: u64, id: u64, origin: i64, repeats: bool) -> Self {
-        Self { seed, id, origin, rng: Rng::new(hash(&[seed, id])), fates: Vec::new(), repeats }
+    /// A sender whose times end before `now`.
+    pub(crate) fn new(seed: u64, id: u64, now: i64, repeats: bool) -> Self {
+        let step = if repeats { STEP } else { SHORT_STEP };
+        let origin = now - step * i64::try_from(MOST).expect("few sequence numbers");
+        Self { seed, id, origin, step, rng: Rng::new(hash(&[seed, id])), fates: Vec::new(), repeats }
     }
 
     /// How many sequence numbers were acknowledged, and how many handed over.
@@ -99,7 +107,7 @@ impl Sender {
     }
 
     fn time(&self, seq: usize) -> i64 {
-        self.origin + STEP * i64::try_from(seq).expect("few sequence numbers")
+        self.origin + self.step * i64::try_from(seq).expect("few sequence numbers")
     }
 
     /// A counter, a constant, a number with two decimals or arbitrary bits, by the series.
@@ -124,7 +132,7 @@ impl Sender {
     /// With the first lost, invented or altered sample.
     pub(crate) fn check(&self, api: &mut Api) -> Result<usize, String> {
         let end = self.time(self.fates.len()) + 60_000;
-        let text = format!("ledger{{sender=\"{}\"}}[2h]", self.id);
+        let text = format!("ledger{{sender=\"{}\"}}[6d]", self.id);
         let answer = api.ask(&Query::instant(&text, end))?;
         let mut found = 0;
         for (labels, points) in &answer.series {
@@ -135,7 +143,7 @@ impl Sender {
             let mut there = vec![false; self.fates.len()];
             for &(time, value) in points {
                 let place = format!("sender {} series {series} at {time}", self.id);
-                let seq = usize::try_from((time - self.origin) / STEP).unwrap_or(usize::MAX);
+                let seq = usize::try_from((time - self.origin) / self.step).unwrap_or(usize::MAX);
                 if seq >= self.fates.len() || self.time(seq) != time {
                     return Err(format!("{place}: a sample nobody sent"));
                 }

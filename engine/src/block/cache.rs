@@ -14,6 +14,9 @@ use storage_format::model::Timestamp;
 /// order in which they are stored, so more would hardly ever be used.
 const VALUES_MAX: usize = 1 << 20;
 
+/// What an entry counts for besides its values: looking one up goes through all of them.
+const ENTRY_VALUES: usize = 4096;
+
 /// The float columns of the selected series of one page over one slice.
 #[derive(Debug, Default)]
 pub(super) struct DecodedSlice {
@@ -26,7 +29,7 @@ pub(super) struct DecodedSlice {
 
 impl DecodedSlice {
     fn size(&self) -> usize {
-        self.values.len() + self.columns.iter().map(|c| c.1.len()).sum::<usize>()
+        ENTRY_VALUES + self.values.len() + self.columns.iter().map(|c| c.1.len()).sum::<usize>()
     }
 
     /// The timestamps and values of a series; `None` when it has no floats here.

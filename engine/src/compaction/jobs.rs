@@ -30,7 +30,9 @@ impl Inner {
     /// After recovery: writes down what was read from the log, then lets writes be acknowledged.
     pub(crate) fn secure(&self) -> Result<(), Error> {
         if self.wal.is_held() {
-            self.checkpoint()?;
+            self.checkpoint().inspect_err(|e| {
+                self.wal.hold_failed(&format!("the recovered head cannot be written down: {e}"));
+            })?;
             self.wal.release();
         }
         Ok(())

@@ -27,7 +27,7 @@ struct Scratch {
     key: Vec<u8>,
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
@@ -102,6 +102,10 @@ impl Head {
                 match shard.find(request.batch.series[*i as usize].key, hint) {
                     Some(slot) => {
                         hint = slot + 1;
+                        if request.must_not_overtake(&shard, slot, *i) {
+                            log(&mut shard, &mut scratch.payload, wal);
+                            shard.record.clear();
+                        }
                         request.store(&mut shard, slot, *i);
                     }
                     None => scratch.unknown.push(*i),
@@ -164,6 +168,10 @@ impl Head {
                         slot
                     }
                 };
+                if request.must_not_overtake(&shard, slot, target.entry) {
+                    log(&mut shard, &mut scratch.payload, wal);
+                    shard.record.clear();
+                }
                 request.store(&mut shard, slot, target.entry);
             }
             log(&mut shard, &mut scratch.payload, wal);
@@ -254,6 +262,13 @@ impl Request<'_> {
         let before = i.checked_sub(1).map(|b| &self.batch.series[b as usize]);
         let (f, h) = before.map_or((0, 0), |b| (b.floats_end, b.histograms_end));
         (f as usize..entry.floats_end as usize, h as usize..entry.histograms_end as usize)
+    }
+
+    /// Whether floats of entry `i` may replace, when the log is read back, histograms of the same series and
+    /// time that this request brought before: a record's floats are read first. They go to another record.
+    #[inline]
+    fn must_not_overtake(&self, shard: &Shard, slot: u32, i: u32) -> bool {
+        shard.record.has_histograms() && shard.series[slot as usize].has_rare && !self.ranges(i).0.is_empty()
     }
 
     /// Stores the samples of entry `i` in a series.

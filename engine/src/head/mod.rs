@@ -28,10 +28,11 @@ pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 use shard::Shard;
 
 use crate::batch::series_key;
+use crate::sync::{Mutex, MutexGuard, RwLock};
 use hashbrown::HashMap;
 use shard::Bounds;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use storage_format::model::labels::put_key;
 use storage_format::model::{Labels, Timestamp};
 

@@ -27,7 +27,14 @@ impl File for DiskFile {
 
 impl FileSystem for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        let missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+        fs::create_dir_all(path)?;
+        for parent in made.iter().rev().filter_map(|made| made.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.sync_dir(parent)?;
+        }
+        Ok(())
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
         // Appending keeps writes at the end after a truncation.

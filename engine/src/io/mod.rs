@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// Files as the engine uses them: append-only while written, immutable once sealed.
 pub trait FileSystem: Debug + Send + Sync {
-    /// Creates a directory and its parents.
+    /// Creates a directory and its parents; the names it had to make are durable when it returns.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Creates or truncates a file for appending.
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;

@@ -11,12 +11,14 @@
 use super::segment_path;
 use crate::defects;
 use crate::io::{File, FileSystem};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::ticket::Promise;
 use crate::{Error, Ticket, WalSync};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use storage_format::wal::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 
@@ -60,6 +62,8 @@ struct State {
     pending_bytes: usize,
     /// Nothing is acknowledged yet: what recovery read from the log is not known to be on the disk.
     held: bool,
+    /// Why it cannot be known for now.
+    hold_failed: Option<String>,
     refused: Option<String>,
     poisoned: bool,
     closing: bool,
@@ -73,6 +77,21 @@ struct Shared {
 }
 
 impl Shared {
+    fn poison(&self, reason: &str) {
+        let mut state = self.lock();
+        state.refused = Some(reason.to_owned());
+        state.poisoned = true;
+        drop(state);
+        self.fail_promises(reason);
+    }
+
+    fn fail_promises(&self, reason: &str) {
+        let promises = std::mem::take(&mut self.lock().promises);
+        for (_, promise) in promises {
+            promise.complete(Err(Error::ReadOnly { reason: reason.to_owned() }));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,9 +134,15 @@ impl Wal {
             carried: Vec::new(),
             dirty_since: None,
         };
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("wal".into())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                let shared = Arc::clone(&writer.shared);
+                // A panic is a defect; it must not leave anybody waiting.
+                if std::panic::catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                    shared.poison("the write-ahead log's thread met a defect, restart needed");
+                }
+            })
             .map_err(|source| Error::Io { path: dir, operation: "start the log's thread", source })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -131,7 +156,7 @@ impl Wal {
         if state.closing {
             return Err(Error::Closed);
         }
-        if let Some(reason) = &state.refused {
+        if let Some(reason) = state.refused.as_ref().or(state.hold_failed.as_ref()) {
             return Err(Error::ReadOnly { reason: reason.clone() });
         }
         if state.pending_bytes > PENDING_BYTES_MAX {
@@ -170,6 +195,9 @@ impl Wal {
             let reason = state.refused.clone().unwrap_or_default();
             drop(state);
             promise.complete(Err(Error::ReadOnly { reason }));
+        } else if let Some(reason) = state.hold_failed.clone() {
+            drop(state);
+            promise.complete(Err(Error::ReadOnly { reason }));
         } else if state.done >= state.next && !state.held {
             drop(state);
             promise.complete(Ok(()));
@@ -187,9 +215,18 @@ impl Wal {
         self.shared.lock().held
     }
 
+    /// What recovery read cannot be made durable for now: writes are refused until `release`, instead of
+    /// waiting for it.
+    pub(crate) fn hold_failed(&self, reason: &str) {
+        self.shared.lock().hold_failed = Some(reason.to_owned());
+        self.shared.fail_promises(reason);
+    }
+
     /// Lets tickets complete.
     pub(crate) fn release(&self) {
-        self.shared.lock().held = false;
+        let mut state = self.shared.lock();
+        (state.held, state.hold_failed) = (false, None);
+        drop(state);
         self.shared.work.notify_one();
     }
 
@@ -267,7 +304,7 @@ impl Writer {
             if closing && (state.done >= state.next || state.refused.is_some()) || state.poisoned {
                 drop(state);
                 // A held log may stop before anybody was told.
-                self.fail_promises("the storage is closing");
+                self.shared.fail_promises("the storage is closing");
                 return;
             }
         }
@@ -390,13 +427,6 @@ impl Writer {
         state.refused = Some(reason.clone());
         state.poisoned |= fatal;
         drop(state);
-        self.fail_promises(&reason);
-    }
-
-    fn fail_promises(&self, reason: &str) {
-        let promises = std::mem::take(&mut self.shared.lock().promises);
-        for (_, promise) in promises {
-            promise.complete(Err(Error::ReadOnly { reason: reason.to_owned() }));
-        }
+        self.shared.fail_promises(&reason);
     }
 }

@@ -67,7 +67,10 @@ pub(crate) fn for_seeds<T: Send>(
                 Ok(outcome) => done.push(outcome),
                 Err(_) => {
                     failed.store(true, SeqCst);
-                    panic!("failed with seed {seed}, again: {}", repeat.replace("SEED", &seed.to_string()));
+                    panic!(
+                        "failed with seed {seed}, again: {}",
+                        repeat.replace("=SEED", &format!("={seed}"))
+                    );
                 }
             }
         }

@@ -65,6 +65,11 @@ impl BatchBuilder {
     pub fn is_empty(&self) -> bool {
         self.definition_count + self.float_count + self.histogram_count == 0
     }
+    /// Whether a histogram was put in since `clear`. Floats come before histograms when the record is read.
+    #[must_use]
+    pub fn has_histograms(&self) -> bool {
+        self.histogram_count > 0
+    }
     /// Defines a series; `pairs` and `text` as in [`LabelTableBuilder::put_set`].
     pub fn define<'t>(&mut self, id: u64, pairs: &[u32], text: impl Fn(u32) -> (&'t str, &'t str)) {
         self.definition_count += 1;
