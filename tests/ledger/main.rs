@@ -35,7 +35,7 @@ const ADMIN: [&str; 3] = ["flush", "compact", "snapshot"];
 fn administer(mut api: Api, mut rng: Rng) -> [u64; ADMIN.len()] {
     let mut answered = [0; ADMIN.len()];
     loop {
-        let job = usize::try_from(rng.between(0, ADMIN.len() as u64 - 1)).expect("a small number");
+        let job = usize::try_from(rng.between(0, ADMIN.len() as u64)).expect("a small number");
         match api.post(&format!("/api/v1/admin/tsdb/{}", ADMIN[job])) {
             Ok(r) if r.is_success() => answered[job] += 1,
             Ok(r) if r.status >= 500 => {}
@@ -66,7 +66,7 @@ fn round(server: &mut Server, senders: &mut [Sender], rng: &mut Rng, answered: &
     });
     server.start_again();
     // Killed again while it reads the log back, perhaps twice.
-    while rng.between(0, 2) == 0 {
+    while rng.between(0, 3) == 0 {
         thread::sleep(Duration::from_millis(rng.between(0, 60)));
         server.kill();
         server.start_again();
