@@ -7,7 +7,7 @@
 //! (`storage_format::model::labels::put_key`), and no second entry is needed.
 
 use std::sync::OnceLock;
-use storage_format::model::{Histogram, Timestamp};
+use storage_format::model::{Exemplar, Histogram, Timestamp};
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 /// One request's samples, decoded. Reuse it: `clear` keeps the allocations.
@@ -23,6 +23,9 @@ pub struct WriteBatch {
     pub starts: Vec<Timestamp>,
     /// All histogram samples (timestamp, start timestamp or 0, histogram), series after series.
     pub histograms: Vec<(Timestamp, Timestamp, Histogram)>,
+    /// Exemplars, each with the number of its entry in `series`, ascending by that. An entry without samples
+    /// may have some: it makes no series, but finds one that is there.
+    pub exemplars: Vec<(u32, Exemplar)>,
 }
 
 /// One series of a batch: its key, and where its samples end in the columns (they begin where those of
@@ -49,6 +52,7 @@ impl WriteBatch {
         self.values.clear();
         self.starts.clear();
         self.histograms.clear();
+        self.exemplars.clear();
     }
     /// Ends the current series: everything pushed to the columns since the last call belongs to it.
     pub fn end_series(&mut self, key: u128, key_offset: u32, key_len: u32) {

@@ -2,7 +2,7 @@
 
 use crate::block::Block;
 use crate::compaction::worker;
-use crate::exemplars::{Exemplar, ExemplarStore};
+use crate::exemplars::ExemplarLimits;
 use crate::head::{Head, HeadLimits};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use storage_format::catalog::{BlockEntry, Catalog};
 use storage_format::model::labels::put_key;
-use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
+use storage_format::model::{Exemplar, Labels, Samples, TimeRange, Timestamp};
 use storage_format::wal::record;
 
 /// Most sentences about damage and failures that are kept.
@@ -72,7 +72,6 @@ pub(crate) struct Inner {
     /// unknown what the disk's catalog names.
     pub(crate) number: AtomicU64,
     pub(crate) metadata: MetadataStore,
-    pub(crate) exemplars: ExemplarStore,
     pub(crate) closing: Mutex<bool>,
     pub(crate) wake: Condvar,
     pub(crate) counters: Counters,
@@ -85,7 +84,11 @@ pub(crate) struct Inner {
 pub(crate) struct Counters {
     pub(crate) appended: AtomicU64,
     pub(crate) rejected: [AtomicU64; crate::Rejection::ALL.len()],
+    pub(crate) exemplars: AtomicU64,
+    pub(crate) exemplars_left_out: [AtomicU64; crate::LeftOut::ALL.len()],
     pub(crate) flushes: AtomicU64,
+    /// Exemplars that were flushed since the last checkpoint: the log still has them.
+    pub(crate) exemplars_again: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
@@ -131,13 +134,17 @@ impl Engine {
             out_of_order_window_ms: options.out_of_order_window_ms,
             future_window_ms: options.future_window_ms,
             series_max: options.series_max,
+            exemplars: ExemplarLimits {
+                head_max: options.exemplars_max as u64,
+                per_series_max: options.exemplars_per_series_max,
+                policy: options.exemplar_policy,
+            },
         };
         let head = Arc::new(Head::new(catalog.shards, limits));
         let metadata = MetadataStore::default();
         let recovered = recover(&store, catalog, &head, &metadata)?;
         let (wal_dir, held) = (store.wal_dir(), recovered.from_log);
         let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, options.wal_sync, held)?;
-        let exemplars = ExemplarStore::new(options.exemplars_max, options.out_of_order_window_ms);
         let inner = Arc::new(Inner {
             options,
             store,
@@ -148,7 +155,6 @@ impl Engine {
             number: AtomicU64::new(recovered.catalog.number),
             catalog: Mutex::new(recovered.catalog),
             metadata,
-            exemplars,
             closing: Mutex::new(false),
             wake: Condvar::new(),
             counters: Counters::default(),
@@ -215,6 +221,10 @@ impl Engine {
         for (counter, n) in inner.counters.rejected.iter().zip(outcome.by_reason) {
             counter.fetch_add(n, Relaxed);
         }
+        inner.counters.exemplars.fetch_add(outcome.exemplars_stored, Relaxed);
+        for (counter, n) in inner.counters.exemplars_left_out.iter().zip(outcome.exemplars_left_out) {
+            counter.fetch_add(n, Relaxed);
+        }
         Ok((outcome, ticket))
     }
 
@@ -225,15 +235,35 @@ impl Engine {
         Snapshot::of_engine(Arc::clone(&inner.head), Arc::clone(&inner.blocks), inner.kept_from())
     }
 
-    /// Keeps an exemplar of a series, in memory; false when it is too old or none are kept.
-    pub fn append_exemplar(&self, series: &Labels, exemplar: Exemplar) -> bool {
-        self.inner.exemplars.append(series, exemplar)
+    /// Stores exemplars of series that are in the head and returns when they are durable.
+    ///
+    /// # Errors
+    /// As [`Engine::append`].
+    pub fn append_exemplars(&self, rows: &[(Labels, Vec<Exemplar>)]) -> Result<AppendOutcome, Error> {
+        let (mut batch, mut key) = (WriteBatch::default(), Vec::new());
+        for (i, (labels, exemplars)) in rows.iter().enumerate() {
+            batch.exemplars.extend(exemplars.iter().map(|e| (i as u32, e.clone())));
+            key.clear();
+            put_key(labels, &mut key);
+            batch.end_series(series_key(&key), i as u32, 0);
+        }
+        let (outcome, ticket) =
+            self.append_batch(&batch, &mut |entry| Ok(rows[entry.key_offset as usize].0.clone()))?;
+        ticket.wait()?;
+        Ok(outcome)
     }
 
-    /// The exemplars inside `range` of the series matched by any of `sets`, sorted by series.
-    #[must_use]
-    pub fn exemplars(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Vec<(Labels, Vec<Exemplar>)> {
-        self.inner.exemplars.select(sets, range)
+    /// The exemplars inside `range` of the series matched by any of `sets`: series sorted by labels, their
+    /// exemplars by [`Exemplar::order`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::exemplars`].
+    pub fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, Error> {
+        self.snapshot().exemplars(sets, range)
     }
 
     /// Keeps what senders say about metrics.
@@ -263,6 +293,15 @@ impl Engine {
     /// When a block cannot be written; the head then still holds the data.
     pub fn flush(&self) -> Result<(), Error> {
         self.inner.flush(i64::MAX)
+    }
+
+    /// Does what the background thread does from time to time, now: flushes, checkpoints, merges and drops
+    /// what is due by the newest sample. For engines opened without one.
+    ///
+    /// # Errors
+    /// When something cannot be written; it is tried again the next time.
+    pub fn maintain(&self) -> Result<(), Error> {
+        self.inner.maintain()
     }
 
     /// Runs every merge of blocks that is due and returns when they are published.
@@ -396,13 +435,17 @@ impl Inner {
     fn stats(&self) -> Stats {
         let (blocks, wal) = (self.live_blocks(), self.wal.counters());
         let newest = self.head.newest();
+        let (exemplars, exemplar_series) = self.head.exemplar_counts();
         let load = |counter: &AtomicU64| counter.load(Relaxed);
         Stats {
             head_series: self.head.series_count(),
             head_samples: self.head.sample_count(),
             head_label_pairs: self.head.label_pair_count(),
             head_range: self.head.oldest().zip(newest),
-            exemplars: self.exemplars.len() as u64,
+            exemplars,
+            exemplar_series,
+            exemplars_appended: load(&self.counters.exemplars),
+            exemplars_left_out: std::array::from_fn(|i| load(&self.counters.exemplars_left_out[i])),
             samples_appended: load(&self.counters.appended),
             samples_rejected: std::array::from_fn(|i| load(&self.counters.rejected[i])),
             blocks: blocks.len() as u64,

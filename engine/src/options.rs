@@ -1,5 +1,6 @@
 //! Every setting of the engine with unit, default and reason; nothing is unlimited.
 
+use crate::ExemplarPolicy;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,8 +35,13 @@ pub struct Options {
     pub shards: u32,
     /// Most series in the head. Default: 10 million.
     pub series_max: usize,
-    /// Most exemplars, over all series; 0 keeps none. Default: 100,000.
+    /// Most exemplars in the head, over all series; 0 keeps none. When it is half full they are written to a
+    /// block early. One takes some 200 bytes. Default: 100,000.
     pub exemplars_max: usize,
+    /// Most exemplars of one series in one window of two hours. Default: 128.
+    pub exemplars_per_series_max: u32,
+    /// Which exemplars are chosen, before these limits. Default: all.
+    pub exemplar_policy: ExemplarPolicy,
 }
 
 impl Options {
@@ -52,6 +58,8 @@ impl Options {
             shards: std::thread::available_parallelism().map_or(2, |n| n.get() as u32),
             series_max: 10_000_000,
             exemplars_max: 100_000,
+            exemplars_per_series_max: 128,
+            exemplar_policy: ExemplarPolicy::Always,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What became of an append.
 
+use crate::LeftOut;
 use std::fmt;
 use storage_format::model::{Labels, Timestamp};
 
@@ -67,6 +68,10 @@ pub struct AppendOutcome {
     /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are
     /// in `rejected_count`.
     pub invalid_series: Vec<String>,
+    /// Exemplars stored, those that were there already included.
+    pub exemplars_stored: u64,
+    /// Exemplars not stored, by reason in the order of [`LeftOut::ALL`].
+    pub exemplars_left_out: [u64; LeftOut::ALL.len()],
 }
 
 impl AppendOutcome {

@@ -126,9 +126,9 @@ fn replay(
         let mut batches = Vec::with_capacity(run.len());
         for (record_type, payload) in run {
             match *record_type {
-                record::BATCH => batches.push(*payload),
+                record::BATCH | record::EXEMPLARS => batches.push((*record_type, *payload)),
                 // They are known, unless the batch before is lost.
-                record::DEFINITIONS => batches.extend(lossy.then_some(*payload)),
+                record::DEFINITIONS => batches.extend(lossy.then_some((*record_type, *payload))),
                 record::METADATA => match record::read_metadata(payload) {
                     Ok(entries) => metadata.restore(entries),
                     Err(e) => damage.push(format!("{name}: {e}")),

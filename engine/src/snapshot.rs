@@ -11,10 +11,13 @@ use crate::damage::{Missing, tolerate};
 use crate::head::{Head, HeadData, HeadSeries, decode_chunk};
 use crate::{Error, Matcher};
 use hashbrown::{HashMap, HashSet};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
+use storage_format::model::{Exemplar, Labels, Samples, TimeRange, Timestamp};
+
+/// Most exemplars of one answer.
+pub const EXEMPLARS_MAX: usize = 250_000;
 
 /// The list of live blocks, swapped as a whole.
 pub(crate) type BlockList = RwLock<LiveBlocks>;
@@ -319,6 +322,40 @@ impl Snapshot {
             found.iter_mut().for_each(|series| series.missing.clone_from(&self.missing));
         }
         Ok(found)
+    }
+
+    /// The exemplars inside `range` of the series matched by any of `sets`: series sorted by labels, their
+    /// exemplars by [`Exemplar::order`], without repetitions.
+    ///
+    /// # Errors
+    /// As [`Snapshot::select`], and when there are more than [`EXEMPLARS_MAX`].
+    pub fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, Error> {
+        let Sources::Engine { head, blocks, oldest, .. } = &self.sources else { return Ok(Vec::new()) };
+        let range = TimeRange::new(range.start.max(*oldest), range.end);
+        let mut found: BTreeMap<Labels, Vec<Exemplar>> = BTreeMap::new();
+        let mut count = 0;
+        let mut add = |labels: Labels, exemplars: Vec<Exemplar>| {
+            count += exemplars.len();
+            found.entry(labels).or_default().extend(exemplars);
+            if count <= EXEMPLARS_MAX {
+                return Ok(());
+            }
+            let many = format!("more than {EXEMPLARS_MAX} exemplars match: ask for a shorter range");
+            Err(Error::Limit(many))
+        };
+        let (recent, live) = head.exemplars(sets, range, || live(blocks))?;
+        for (labels, exemplars) in recent {
+            add(labels, exemplars)?;
+        }
+        for block in overlapping(&live, range) {
+            self.tolerate(block.visit_exemplars(sets, range, &mut add))?;
+        }
+        found.values_mut().for_each(Exemplar::settle);
+        Ok(found.into_iter().collect())
     }
 
     /// Label sets matched by any of `sets`, sorted, at most `limit` (0: all).

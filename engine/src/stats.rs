@@ -1,6 +1,6 @@
 //! Numbers about the engine, for `/metrics` and the status pages.
 
-use crate::Rejection;
+use crate::{LeftOut, Rejection};
 use std::path::PathBuf;
 use storage_format::catalog::BlockEntry;
 use storage_format::model::Timestamp;
@@ -16,8 +16,14 @@ pub struct Stats {
     pub head_label_pairs: u64,
     /// Oldest and newest sample in the head, milliseconds since the epoch, if there is any.
     pub head_range: Option<(Timestamp, Timestamp)>,
-    /// Exemplars in memory.
+    /// Exemplars in the head.
     pub exemplars: u64,
+    /// Series of the head that have any.
+    pub exemplar_series: u64,
+    /// Exemplars stored.
+    pub exemplars_appended: u64,
+    /// Exemplars not stored, by reason in the order of [`LeftOut::ALL`].
+    pub exemplars_left_out: [u64; LeftOut::ALL.len()],
     /// Samples appended.
     pub samples_appended: u64,
     /// Samples rejected, by reason in the order of [`Rejection::ALL`].

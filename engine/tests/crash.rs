@@ -11,8 +11,8 @@
 mod support;
 
 use engine::io::memory::{Losses, MemoryDisk};
-use engine::{Engine, MatchOp, Matcher};
-use std::collections::BTreeMap;
+use engine::{Engine, Exemplar, MatchOp, Matcher};
+use std::collections::{BTreeMap, BTreeSet};
 use storage_format::model::{Labels, Samples, TimeRange};
 use support::{Random, for_seeds, from_env, open_at};
 
@@ -50,6 +50,8 @@ struct Request {
 struct History {
     events: BTreeMap<Key, Vec<Event>>,
     requests: Vec<Request>,
+    /// Exemplars by their trace: series and timestamp, changes of the disk before and after.
+    traces: BTreeMap<String, (Key, usize, usize)>,
     /// When, the name of a copy, and what it must hold.
     copies: Vec<(usize, String, Ledger)>,
     /// What ran from which change of the disk on.
@@ -129,6 +131,21 @@ fn append(engine: &Engine, disk: &MemoryDisk, history: &mut History, random: &mu
     history.requests.push(Request { began, done, rows, sent });
 }
 
+/// Appends exemplars. What is left out (of a series that is not in the head, say) is not acknowledged.
+fn append_exemplars(engine: &Engine, disk: &MemoryDisk, history: &mut History, random: &mut Random) {
+    for _ in 0..1 + random.below(3) {
+        let (series, trace) = (random.below(SERIES), history.traces.len().to_string());
+        let t = (history.now - random.below(10_000_000) as i64).max(0);
+        let ids = Labels::from_pairs([("trace_id", trace.as_str())]);
+        let exemplar = Exemplar { labels: ids, value: t as f64, timestamp: t };
+        let began = disk.recorded();
+        let outcome = engine.append_exemplars(&[(labels(series), vec![exemplar])]);
+        if outcome.expect("no fault is injected here").exemplars_stored == 1 {
+            history.traces.insert(trace, ((series, t), began, disk.recorded()));
+        }
+    }
+}
+
 /// Runs a random workload; the disk keeps its state after every change.
 fn run(disk: &MemoryDisk, random: &mut Random) -> History {
     let late_ms = if random.below(3) == 0 { 3 * 3_600_000 } else { i64::MAX / 4 };
@@ -137,7 +154,7 @@ fn run(disk: &MemoryDisk, random: &mut Random) -> History {
     let mut engine = reopen();
     for number in 0..4 + random.below(10) {
         let mut began = disk.recorded();
-        let phase = match random.below(13) {
+        let phase = match random.below(15) {
             0 | 1 => {
                 engine.flush().expect("flushes");
                 "flush"
@@ -171,6 +188,10 @@ fn run(disk: &MemoryDisk, random: &mut Random) -> History {
                 engine.copy(&name).expect("copies");
                 history.copies.push((disk.recorded(), name, history.live.clone()));
                 "copy"
+            }
+            6 | 7 => {
+                append_exemplars(&engine, disk, &mut history, random);
+                "append of exemplars"
             }
             _ => {
                 append(&engine, disk, &mut history, random);
@@ -209,6 +230,24 @@ fn check(engine: &Engine, history: &History, changes: usize) {
     for (key, events) in history.events.iter().filter(|(key, _)| !found.contains_key(key)) {
         let allowed = History::allowed(events, changes);
         assert!(allowed.contains(&None), "acknowledged and lost: {key:?}, {events:?} at {changes}");
+    }
+    check_exemplars(engine, history, changes);
+}
+
+fn check_exemplars(engine: &Engine, history: &History, changes: usize) {
+    let matcher = Matcher::new(MatchOp::Equal, "__name__", "m").expect("matcher");
+    let mut found = BTreeSet::new();
+    for (labels, exemplars) in engine.exemplars(&[vec![matcher]], TimeRange::ALL).expect("reads") {
+        let series = labels.get("n").expect("label").parse().expect("number");
+        for e in exemplars {
+            let trace = e.labels.get("trace_id").expect("label").to_owned();
+            let submitted = history.traces.get(&trace).filter(|(_, began, _)| *began < changes);
+            assert_eq!(submitted.map(|s| s.0), Some((series, e.timestamp)), "invented: {trace} at {changes}");
+            assert!(found.insert(trace), "answered twice");
+        }
+    }
+    for (trace, (key, _, done)) in &history.traces {
+        assert!(*done > changes || found.contains(trace), "exemplar lost: {trace} of {key:?} at {changes}");
     }
 }
 

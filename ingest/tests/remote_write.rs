@@ -560,7 +560,7 @@ fn exemplars_are_kept_with_their_series() {
         let f = fixture();
         assert_eq!(f.send(info, &request).unwrap().exemplars_written, written);
         let all = vec![Matcher::new(engine::MatchOp::NotEqual, "__name__", "").unwrap()];
-        let got = f.engine.exemplars(&[all], TimeRange::ALL);
+        let got = f.engine.exemplars(&[all], TimeRange::ALL).unwrap();
         assert_eq!(got.len(), 1);
         assert_eq!(got[0].0.to_string(), r#"{__name__="up", job="a"}"#);
         let want =

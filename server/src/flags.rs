@@ -8,7 +8,7 @@ use crate::otlp_flags::OtlpFlags;
 use crate::query_flags::QueryFlags;
 use crate::wire::time_text;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
-use engine::WalSync;
+use engine::{ExemplarPolicy, WalSync};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,10 +97,26 @@ pub struct Flags {
     #[arg(default_value = "30m", value_parser = duration)]
     pub out_of_order_window: Duration,
 
-    /// Exemplars kept in memory, over all series; 0 keeps none.
+    /// Exemplars kept in the head, over all series; 0 keeps none. When it is half full they are written to
+    /// a block early; from there on they are kept as long as samples.
     #[arg(long = "storage.exemplars.max-exemplars", env = "MARIGRAM_STORAGE_EXEMPLARS_MAX_EXEMPLARS")]
     #[arg(default_value_t = 100_000, value_name = "COUNT")]
     pub max_exemplars: usize,
+
+    /// Exemplars kept of one series within two hours.
+    #[arg(long = "storage.exemplars.max-per-series", env = "MARIGRAM_STORAGE_EXEMPLARS_MAX_PER_SERIES")]
+    #[arg(default_value_t = 128, value_name = "COUNT")]
+    pub max_exemplars_per_series: u32,
+
+    /// Which exemplars are kept: 'always' all, 'probability:P' a share of 0 to 1, 'outlier' those further
+    /// from their series' mean than three times the mean distance from it.
+    #[arg(
+        long = "storage.exemplars.policy",
+        env = "MARIGRAM_STORAGE_EXEMPLARS_POLICY",
+        value_name = "POLICY"
+    )]
+    #[arg(default_value = "always", value_parser = exemplar_policy)]
+    pub exemplar_policy: ExemplarPolicy,
 
     /// When a write is acknowledged: 'ack' after it is on the disk, 'interval=DURATION' after it is with the
     /// operating system, which is told to write to the disk that often, 'none' likewise but whenever it
@@ -261,6 +277,8 @@ impl Flags {
         options.wal_sync = self.wal_sync;
         options.out_of_order_window_ms = millis(self.out_of_order_window);
         options.exemplars_max = self.max_exemplars;
+        options.exemplars_per_series_max = self.max_exemplars_per_series;
+        options.exemplar_policy = self.exemplar_policy;
         options.retention_ms =
             if self.retention_time.is_zero() { i64::MAX } else { millis(self.retention_time) };
         options
@@ -337,6 +355,18 @@ fn wal_sync(text: &str) -> Result<WalSync, String> {
     }
 }
 
+fn exemplar_policy(text: &str) -> Result<ExemplarPolicy, String> {
+    match (text, text.strip_prefix("probability:")) {
+        ("always", _) => Ok(ExemplarPolicy::Always),
+        ("outlier", _) => Ok(ExemplarPolicy::Outlier),
+        (_, Some(share)) => match share.parse() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(ExemplarPolicy::Probability(share)),
+            _ => Err("the probability must be a number from 0 to 1".to_owned()),
+        },
+        _ => Err("must be always, outlier or probability:P".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,6 +402,7 @@ mod tests {
             "--web.listen-address=127.0.0.1:2",
             "--enable-feature=promql-experimental-functions,type-and-unit-labels",
             "--storage.tsdb.retention.time=0",
+            "--storage.exemplars.policy=probability:0.25",
         ]);
         let flags = flags.unwrap();
         assert_eq!(flags.wal_sync, WalSync::Interval(Duration::from_millis(100)));
@@ -379,7 +410,12 @@ mod tests {
         assert_eq!(flags.listen_address, ["127.0.0.1:1", "127.0.0.1:2"]);
         assert!(flags.query_options().features.type_and_unit_labels);
         assert_eq!(flags.engine_options().retention_ms, i64::MAX);
+        let options = flags.engine_options();
+        assert_eq!(options.exemplar_policy, ExemplarPolicy::Probability(0.25));
+        assert_eq!((options.exemplars_per_series_max, options.exemplars_max), (128, 100_000));
         for bad in [
+            "--storage.exemplars.policy=probability:2",
+            "--storage.exemplars.policy=some",
             "--storage.wal.sync=maybe",
             "--storage.wal.sync=interval=0",
             "--query.timeout=5",

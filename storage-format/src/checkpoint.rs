@@ -8,10 +8,11 @@
 //!
 //! A group: label table (`label_table`) · number of series varint, then each as
 //! an entry: id varint · label set · newest timestamp zigzag varint · newest value u64 · predicted delta zigzag varint · scale u8 · flags u8
-//! (1: the newest sample is a histogram, 2: a start timestamp follows) · [start zigzag varint] · open
+//! (1: the newest sample is a histogram, 2: a start timestamp follows, 4: exemplars stand at the end) ·
+//! [start zigzag varint] · open
 //! chunk: count varint, length varint, bytes · number of chunks varint, each: kind u8, count varint, first
 //! timestamp zigzag varint, last less first varint, length varint, bytes (kinds 0 and 2 are head chunks,
-//! 1 and 3 histogram chunks; 2 and 3 came late).
+//! 1 and 3 histogram chunks; 2 and 3 came late) · [exemplars: length varint, a list (`exemplars`)].
 
 use crate::bytes::{Cursor, inflate, put_varint, put_varint_signed};
 use crate::error::{FormatError, FormatErrorKind};
@@ -55,6 +56,8 @@ pub struct SeriesEntry<'a> {
     pub open: &'a [u8],
     /// Sealed chunks, oldest first.
     pub chunks: Vec<ChunkEntry<'a>>,
+    /// Exemplars, as `exemplars::put` writes them; empty when there are none.
+    pub exemplars: &'a [u8],
 }
 
 /// One sealed chunk of a checkpoint.
@@ -113,7 +116,10 @@ fn put_entry(entry: &SeriesEntry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&entry.value.to_le_bytes());
     put_varint_signed(out, i64::from(entry.delta));
     out.push(entry.scale);
-    out.push(u8::from(entry.newest_is_histogram) | u8::from(entry.start != 0) << 1);
+    let has_exemplars = !entry.exemplars.is_empty();
+    out.push(
+        u8::from(entry.newest_is_histogram) | u8::from(entry.start != 0) << 1 | u8::from(has_exemplars) << 2,
+    );
     if entry.start != 0 {
         put_varint_signed(out, entry.start);
     }
@@ -126,6 +132,9 @@ fn put_entry(entry: &SeriesEntry<'_>, out: &mut Vec<u8>) {
         put_varint_signed(out, chunk.min);
         put_varint(out, chunk.max.wrapping_sub(chunk.min) as u64);
         put_bytes(out, chunk.bytes);
+    }
+    if has_exemplars {
+        put_bytes(out, entry.exemplars);
     }
 }
 
@@ -204,6 +213,7 @@ impl<'a> SeriesReader<'a> {
             let max = min.wrapping_add(cursor.varint()? as i64);
             chunks.push(ChunkEntry { kind, count, min, max, bytes: take_bytes(cursor)? });
         }
+        let exemplars = if flags & 4 == 0 { &[] } else { take_bytes(cursor)? };
         Ok(Some(SeriesEntry {
             id,
             timestamp,
@@ -215,6 +225,7 @@ impl<'a> SeriesReader<'a> {
             open_count,
             open,
             chunks,
+            exemplars,
         }))
     }
 }
@@ -350,12 +361,13 @@ mod tests {
             open_count: 3,
             open: b"open",
             chunks: vec![ChunkEntry { kind: 2, count: 9, min: -100, max: 900, bytes: b"chunk" }],
+            exemplars: b"exemplars",
         };
         let mut payload = vec![SERIES];
         let text = |pair| if pair == 9 { ("a", "x") } else { ("b", "y") };
         let mut group = SeriesGroup::default();
         group.put(&entry, &[9, 3], text);
-        group.put(&SeriesEntry { start: 0, chunks: Vec::new(), ..entry.clone() }, &[3], text);
+        group.put(&SeriesEntry { start: 0, chunks: Vec::new(), exemplars: b"", ..entry.clone() }, &[3], text);
         group.finish(&mut payload);
         group.put(&entry, &[3], text);
         group.finish(&mut payload);

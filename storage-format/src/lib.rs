@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod checkpoint;
 pub mod chunk;
 pub mod error;
+pub mod exemplars;
 pub mod head_chunk;
 pub mod label_table;
 pub mod model;

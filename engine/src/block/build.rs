@@ -7,7 +7,7 @@ use crate::io::{File, FileSystem};
 use std::path::Path;
 use storage_format::block::{BlockWriter, PAGE_SERIES};
 use storage_format::catalog::BlockEntry;
-use storage_format::model::{Labels, Samples, TimeRange};
+use storage_format::model::{Exemplar, Labels, Samples, TimeRange};
 
 /// Where a block's content comes from: series in label order, each with its samples by slice.
 pub(crate) trait BlockSource {
@@ -16,10 +16,13 @@ pub(crate) trait BlockSource {
     fn next_page(&mut self, limit: usize) -> Result<Vec<Labels>, Error>;
     /// Replaces `into` by the samples inside `slice` of the `place`-th series of the page.
     fn read(&mut self, place: usize, slice: TimeRange, into: &mut Samples) -> Result<(), Error>;
+    /// Replaces `into` by all exemplars of the `place`-th series of the page, sorted and without
+    /// repetitions. Asked once for each series, in order.
+    fn exemplars(&mut self, place: usize, into: &mut Vec<Exemplar>) -> Result<(), Error>;
 }
 
 /// Writes block `number`; the file and its name are durable when this returns. `None` when the source has
-/// no samples: no file is left then.
+/// neither samples nor exemplars: no file is left then.
 pub(crate) fn build_block(
     fs: &dyn FileSystem,
     dir: &Path,
@@ -36,7 +39,7 @@ pub(crate) fn build_block(
     };
     let mut file = fs.create(&temporary).map_err(io("create"))?;
     let mut writer = BlockWriter::new(slices);
-    let (mut series, mut bytes) = (0, 0);
+    let (mut series, mut bytes, mut exemplars) = (0, 0, Vec::new());
     let mut append = |writer: &mut BlockWriter, file: &mut Box<dyn File>| {
         let output = writer.output();
         bytes += output.len() as u64;
@@ -48,6 +51,10 @@ pub(crate) fn build_block(
             break;
         }
         writer.add_page(&labels, &mut |place, slice, samples| source.read(place, slice, samples))?;
+        for place in 0..labels.len() {
+            source.exemplars(place, &mut exemplars)?;
+            writer.add_exemplars(series as u32 + place as u32, &exemplars);
+        }
         series += labels.len() as u64;
         append(&mut writer, &mut file)?;
     }

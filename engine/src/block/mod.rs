@@ -5,10 +5,12 @@
 
 mod build;
 mod cache;
+mod exemplars;
 mod labels;
 mod reader;
 
 pub(crate) use build::{BlockSource, build_block};
+pub(crate) use exemplars::ExemplarWalk;
 pub(crate) use reader::{Block, BlockSeries, keep_range};
 
 use std::path::{Path, PathBuf};

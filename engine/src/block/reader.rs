@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use storage_format::block::{
-    BlobRef, BlockView, Footer, PAGE_SERIES, PageView, Pairs, SECTIONS, Section, SliceView, Symbols,
-    read_footer, slices,
+    BlobRef, BlockView, ExemplarBlob, Footer, PAGE_SERIES, PageView, Pairs, SECTIONS, Section, SliceView,
+    Symbols, read_footer, slices,
 };
 use storage_format::catalog::BlockEntry;
 use storage_format::chunk::{histogram, starts, timestamps};
@@ -35,6 +35,8 @@ pub(crate) struct Block {
     damage: OnceLock<String>,
     verified: [OnceLock<Result<(), FormatError>>; SECTIONS],
     slices: OnceLock<Result<Vec<TimeRange>, FormatError>>,
+    /// Read when exemplars are asked for.
+    pub(super) exemplars: OnceLock<Result<Vec<ExemplarBlob>, FormatError>>,
     /// One bit a slice blob: its checksum is known to be good.
     good_slices: OnceLock<Vec<AtomicU64>>,
 }
@@ -94,6 +96,7 @@ impl Block {
             damage: OnceLock::new(),
             verified: Default::default(),
             slices: OnceLock::new(),
+            exemplars: OnceLock::new(),
             good_slices: OnceLock::new(),
         })
     }
@@ -118,6 +121,7 @@ impl Block {
             damage: OnceLock::from(why.to_string()),
             verified: Default::default(),
             slices: OnceLock::new(),
+            exemplars: OnceLock::new(),
             good_slices: OnceLock::new(),
         }
     }
@@ -152,12 +156,17 @@ impl Block {
         &self.path
     }
 
-    fn view(&self) -> BlockView<'_> {
+    pub(super) fn view(&self) -> BlockView<'_> {
         BlockView::new(&self.map, &self.footer)
     }
 
+    /// Whether the file could not be opened.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     pub(super) fn section(&self, section: Section) -> Result<&[u8], FormatError> {
-        if self.broken.is_some() {
+        if self.is_broken() {
             // Whoever turns this into an error takes the block's own words, see `corrupt`.
             return Err(FormatError::truncated("block", 0));
         }
@@ -253,6 +262,11 @@ impl Block {
 }
 
 impl BlockSeries {
+    /// Its number in the block.
+    pub(crate) fn number(&self) -> u32 {
+        (self.page.number * PAGE_SERIES + self.place) as u32
+    }
+
     /// Appends the samples inside `range` to `into`; with `missing`, those of the slices that can be read.
     pub(crate) fn read(
         &self,

@@ -6,12 +6,12 @@ use crate::defects;
 use crate::head::{FlushedSeries, decode_chunk};
 use crate::snapshot::{normalize, settle};
 use std::path::PathBuf;
-use storage_format::model::{Labels, Samples, TimeRange};
+use storage_format::model::{Exemplar, Labels, Samples, TimeRange};
 
 /// The taken series, sorted by labels; one window of them.
 pub(crate) struct FlushSource<'a> {
     series: &'a [FlushedSeries],
-    /// Which of them have chunks in the window.
+    /// Which of them have chunks or exemplars in the window.
     places: Vec<u32>,
     window: TimeRange,
     next: usize,
@@ -19,9 +19,12 @@ pub(crate) struct FlushSource<'a> {
 }
 
 impl<'a> FlushSource<'a> {
-    /// The series with chunks in `window`, which no chunk crosses.
+    /// The series with chunks or exemplars in `window`, which no chunk crosses.
     pub(crate) fn new(series: &'a [FlushedSeries], window: TimeRange) -> Self {
-        let inside = |s: &FlushedSeries| s.chunks.iter().any(|chunk| window.contains(chunk.min));
+        let inside = |s: &FlushedSeries| {
+            s.chunks.iter().any(|chunk| window.contains(chunk.min))
+                || s.exemplars.iter().any(|e| window.contains(e.timestamp))
+        };
         let places = (0..series.len() as u32).filter(|i| inside(&series[*i as usize])).collect();
         Self { series, places, window, next: 0, page: 0..0 }
     }
@@ -64,6 +67,13 @@ impl BlockSource for FlushSource<'_> {
             keep_range(into, 0, slice);
             into.histograms.retain(|sample| slice.contains(sample.0));
         }
+        Ok(())
+    }
+
+    fn exemplars(&mut self, place: usize, into: &mut Vec<Exemplar>) -> Result<(), Error> {
+        let series = &self.series[self.places[self.page.start + place] as usize];
+        into.clear();
+        into.extend(series.exemplars.iter().filter(|e| self.window.contains(e.timestamp)).cloned());
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::block::{Block, block_path, build_block};
 use crate::defects;
 use crate::engine::{Inner, lock};
-use crate::head::{FlushedSeries, WINDOW_MS, window_of};
+use crate::head::{FlushedSeries, Part, WINDOW_MS, window_of};
 use crate::store::Store;
 use crate::wal::replay;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +25,8 @@ use storage_format::wal::record;
 /// the head itself takes (about this many bytes a sample), whichever is more.
 const CHECKPOINT_LOG_BYTES: u64 = 192 << 20;
 const HEAD_BYTES_PER_SAMPLE: u64 = 3;
+/// At most so many times the exemplars that the head may hold come back from the log after a restart.
+const EXEMPLARS_AGAIN: u64 = 4;
 
 impl Inner {
     /// After recovery: writes down what was read from the log, then lets writes be acknowledged.
@@ -53,6 +55,7 @@ impl Inner {
         if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
             self.checkpoint()?;
         }
+        self.relieve()?;
         self.expire()?;
         while !*lock(&self.closing) && self.merge_next()? {}
         Ok(())
@@ -92,12 +95,37 @@ impl Inner {
 
     /// Writes the head's samples before `until` to blocks, one for each window.
     pub(crate) fn flush(&self, until: Timestamp) -> Result<(), Error> {
+        self.cut(Part::Before(until))
+    }
+
+    /// Writes exemplars to blocks of their own when they fill half of their room.
+    pub(crate) fn relieve(&self) -> Result<(), Error> {
+        let held = self.head.exemplar_count();
+        if held > 0 && held >= (self.options.exemplars_max as u64).div_ceil(2) {
+            self.cut(Part::Exemplars)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a part of the head to blocks, one for each window.
+    ///
+    /// Whole windows go with a checkpoint, so that the log can be cut. For smaller parts that would be too
+    /// much work; after a restart they are in the head once more and are merged away later, as long as that
+    /// stays little beside the head.
+    fn cut(&self, part: Part) -> Result<(), Error> {
         let mut catalog = lock(&self.catalog);
-        let mut taken = self.head.begin_flush(until);
+        let mut taken = self.head.begin_flush(part);
+        let exemplars: u64 = taken.iter().map(|series| series.exemplars.len() as u64).sum();
         let written = self.write_blocks(&mut taken).and_then(|entries| {
             let blocks = catalog.blocks.iter().copied().chain(entries).collect();
             let changed = Catalog { blocks, ..catalog.clone() };
-            self.publish(&mut catalog, changed)
+            let again = self.counters.exemplars_again.fetch_add(exemplars, Relaxed) + exemplars;
+            let room = (self.options.exemplars_max as u64).saturating_mul(EXEMPLARS_AGAIN);
+            if matches!(part, Part::Before(_)) || again > room {
+                self.publish(&mut catalog, changed)
+            } else {
+                self.swap(&mut catalog, changed)
+            }
         });
         drop(taken);
         match written {
@@ -114,6 +142,7 @@ impl Inner {
         taken.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         let mut windows: Vec<Timestamp> =
             taken.iter().flat_map(|s| s.chunks.iter().map(|chunk| window_of(chunk.min))).collect();
+        windows.extend(taken.iter().flat_map(|s| s.exemplars.iter().map(|e| window_of(e.timestamp))));
         windows.sort_unstable();
         windows.dedup();
         let mut entries = Vec::new();
@@ -140,6 +169,7 @@ impl Inner {
         self.write_checkpoint(changed.checkpoint)?;
         self.swap(current, changed)?;
         self.counters.checkpoints.fetch_add(1, Relaxed);
+        self.counters.exemplars_again.store(0, Relaxed);
         let wal_dir = self.store.wal_dir();
         replay::remove_before(&*self.store.fs, &wal_dir, current.log_position)
             .map_err(Store::io(&wal_dir, "clean"))?;

@@ -3,19 +3,20 @@
 //! Memory: one page of series of each source and the decoded slices of it, however long the blocks are.
 
 use crate::Error;
-use crate::block::{Block, BlockSeries, BlockSource};
+use crate::block::{Block, BlockSeries, BlockSource, ExemplarWalk};
 use crate::snapshot::{normalize, settle};
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use storage_format::block::PAGE_SERIES;
-use storage_format::model::{Labels, Samples, TimeRange};
+use storage_format::model::{Exemplar, Labels, Samples, TimeRange};
 
 /// One source: the series not handed on yet.
 struct Cursor {
     block: Arc<Block>,
     next: u32,
     ready: VecDeque<(Labels, BlockSeries)>,
+    exemplars: ExemplarWalk,
 }
 
 impl Cursor {
@@ -32,21 +33,30 @@ impl Cursor {
     }
 }
 
+/// What the blocks have of a series, with the number of the block's cursor.
+type Pieces = Vec<(usize, BlockSeries)>;
+
 /// The series of several blocks, those of the same labels together.
 pub(crate) struct MergeSource {
     cursors: Vec<Cursor>,
-    page: Vec<Vec<BlockSeries>>,
+    /// Of each series of the page.
+    page: Vec<Pieces>,
 }
 
 impl MergeSource {
     /// Over blocks in the order of their ranks: of samples with the same timestamp the first block's hold.
     pub(crate) fn new(blocks: Vec<Arc<Block>>) -> Self {
-        let cursors =
-            blocks.into_iter().map(|block| Cursor { block, next: 0, ready: VecDeque::new() }).collect();
+        let cursor = |block: Arc<Block>| Cursor {
+            exemplars: ExemplarWalk::new(&block),
+            block,
+            next: 0,
+            ready: VecDeque::new(),
+        };
+        let cursors = blocks.into_iter().map(cursor).collect();
         Self { cursors, page: Vec::new() }
     }
 
-    fn next_series(&mut self) -> Result<Option<(Labels, Vec<BlockSeries>)>, Error> {
+    fn next_series(&mut self) -> Result<Option<(Labels, Pieces)>, Error> {
         let mut least: Option<Labels> = None;
         for cursor in &mut self.cursors {
             if let Some(labels) = cursor.peek()?
@@ -56,8 +66,10 @@ impl MergeSource {
             }
         }
         let Some(labels) = least else { return Ok(None) };
-        let same = |cursor: &mut Cursor| cursor.ready.pop_front_if(|(l, _)| *l == labels).map(|(_, s)| s);
-        let pieces = self.cursors.iter_mut().filter_map(same).collect();
+        let same = |(n, cursor): (usize, &mut Cursor)| {
+            cursor.ready.pop_front_if(|(l, _)| *l == labels).map(|(_, series)| (n, series))
+        };
+        let pieces = self.cursors.iter_mut().enumerate().filter_map(same).collect();
         Ok(Some((labels, pieces)))
     }
 }
@@ -76,12 +88,23 @@ impl BlockSource for MergeSource {
 
     fn read(&mut self, place: usize, slice: TimeRange, into: &mut Samples) -> Result<(), Error> {
         into.clear();
-        for piece in &self.page[place] {
+        for (_, piece) in &self.page[place] {
             let before = (into.timestamps.len(), into.histograms.len());
             piece.read(slice, None, into)?;
             settle(into, before);
         }
         normalize(into);
+        Ok(())
+    }
+
+    fn exemplars(&mut self, place: usize, into: &mut Vec<Exemplar>) -> Result<(), Error> {
+        into.clear();
+        for (cursor, piece) in &self.page[place] {
+            self.cursors[*cursor].exemplars.read(piece.number(), into)?;
+        }
+        if self.page[place].len() > 1 {
+            Exemplar::settle(into);
+        }
         Ok(())
     }
 }

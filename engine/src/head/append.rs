@@ -2,15 +2,18 @@
 //!
 //! Known series cost a key comparison and the sample's bytes; labels are asked for only when a key is new.
 
+use super::exemplars::ExemplarRules;
 use super::shard::{Bounds, Shard, Stored};
 use super::{ALIASES_MAX, Alias, Head, key_of};
+use crate::exemplars::LeftOut;
 use crate::wal::Wal;
 use crate::{AppendOutcome, Rejected, Rejection, SeriesEntry, WriteBatch};
 use std::cell::RefCell;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::chunk::histogram as histogram_chunk;
-use storage_format::model::{Labels, Timestamp};
+use storage_format::exemplars;
+use storage_format::model::{Exemplar, Labels, Timestamp};
 use storage_format::wal::record;
 
 /// Most rejected samples and invalid series that are named in an outcome.
@@ -49,6 +52,7 @@ enum How {
 struct Request<'a> {
     batch: &'a WriteBatch,
     bounds: Bounds,
+    exemplars: ExemplarRules<'a>,
     outcome: AppendOutcome,
     newest: Timestamp,
     oldest: Timestamp,
@@ -63,9 +67,11 @@ impl Head {
         wal: &Wal,
         resolve: &mut dyn FnMut(&SeriesEntry) -> Result<Labels, String>,
     ) -> AppendOutcome {
+        let bounds = self.bounds(now);
         let mut request = Request {
             batch,
-            bounds: self.bounds(now),
+            bounds,
+            exemplars: self.exemplar_rules(bounds),
             outcome: AppendOutcome::default(),
             newest: i64::MIN,
             oldest: i64::MAX,
@@ -96,7 +102,7 @@ impl Head {
                 continue;
             }
             let mut shard = self.shard(number);
-            shard.record.clear();
+            shard.clear_records();
             let mut hint = 0;
             for i in list {
                 match shard.find(request.batch.series[*i as usize].key, hint) {
@@ -104,7 +110,7 @@ impl Head {
                         hint = slot + 1;
                         if request.must_not_overtake(&shard, slot, *i) {
                             log(&mut shard, &mut scratch.payload, wal);
-                            shard.record.clear();
+                            shard.clear_records();
                         }
                         request.store(&mut shard, slot, *i);
                     }
@@ -146,7 +152,7 @@ impl Head {
         for group in targets.chunk_by(|a, b| a.shard == b.shard) {
             let number = group[0].shard;
             let mut shard = self.shard(number);
-            shard.record.clear();
+            shard.clear_records();
             for target in group {
                 let slot = match &target.how {
                     How::Slot(slot, id) if shard.is_series(*slot, *id) => *slot,
@@ -155,7 +161,11 @@ impl Head {
                         continue;
                     }
                     How::Labels(canonical, labels) => {
-                        let slot = self.get_or_create(&mut shard, *canonical, labels);
+                        let slot = if request.has_samples(target.entry) {
+                            self.get_or_create(&mut shard, *canonical, labels)
+                        } else {
+                            shard.find(*canonical, u32::MAX)
+                        };
                         let Some(slot) = slot else {
                             request.reject_series(target.entry, labels);
                             continue;
@@ -170,7 +180,7 @@ impl Head {
                 };
                 if request.must_not_overtake(&shard, slot, target.entry) {
                     log(&mut shard, &mut scratch.payload, wal);
-                    shard.record.clear();
+                    shard.clear_records();
                 }
                 request.store(&mut shard, slot, target.entry);
             }
@@ -253,6 +263,17 @@ fn log(shard: &mut Shard, payload: &mut Vec<u8>, wal: &Wal) {
         shard.record.repeat_definitions(payload);
         wal.append(record::DEFINITIONS, payload);
     }
+    if !shard.exemplar_record.is_empty() {
+        wal.append(record::EXEMPLARS, &shard.exemplar_record);
+    }
+}
+
+impl Shard {
+    /// Begins the records of a request.
+    fn clear_records(&mut self) {
+        self.record.clear();
+        self.exemplar_record.clear();
+    }
 }
 
 impl Request<'_> {
@@ -269,6 +290,44 @@ impl Request<'_> {
     #[inline]
     fn must_not_overtake(&self, shard: &Shard, slot: u32, i: u32) -> bool {
         shard.record.has_histograms() && shard.series[slot as usize].has_rare && !self.ranges(i).0.is_empty()
+    }
+
+    fn has_samples(&self, i: u32) -> bool {
+        let (floats, histograms) = self.ranges(i);
+        !floats.is_empty() || !histograms.is_empty()
+    }
+
+    /// The exemplars of entry `i`.
+    fn exemplars_of(&self, i: u32) -> &[(u32, Exemplar)] {
+        let all = &self.batch.exemplars;
+        let first = all.partition_point(|(entry, _)| *entry < i);
+        &all[first..first + all[first..].partition_point(|(entry, _)| *entry == i)]
+    }
+
+    /// Keeps the exemplars of entry `i` with a series.
+    #[cold]
+    fn store_exemplars(&mut self, shard: &mut Shard, slot: u32, i: u32) {
+        let id = shard.series[slot as usize].id;
+        let (mut stored, mut left_out) = (0, self.outcome.exemplars_left_out);
+        for (_, exemplar) in self.exemplars_of(i) {
+            match shard.append_exemplar(slot, exemplar, &self.exemplars) {
+                Ok(known) => {
+                    stored += 1;
+                    if known == Stored::New {
+                        exemplars::put(id, std::iter::once(exemplar), &mut shard.exemplar_record);
+                    }
+                }
+                Err(why) => left_out[why as usize] += 1,
+            }
+        }
+        self.outcome.exemplars_stored += stored;
+        self.outcome.exemplars_left_out = left_out;
+    }
+
+    /// The series of entry `i` is not there and is not made, so its exemplars go nowhere.
+    fn leave_out_exemplars(&mut self, i: u32) {
+        let count = self.exemplars_of(i).len() as u64;
+        self.outcome.exemplars_left_out[LeftOut::NoSeries as usize] += count;
     }
 
     /// Stores the samples of entry `i` in a series.
@@ -310,6 +369,9 @@ impl Request<'_> {
         if self.outcome.rejected_count > rejected_before {
             self.outcome.rejected_entries.push(i);
         }
+        if !self.batch.exemplars.is_empty() {
+            self.store_exemplars(shard, slot, i);
+        }
     }
 
     #[cold]
@@ -324,6 +386,10 @@ impl Request<'_> {
     /// No series may be made for entry `i`.
     #[cold]
     fn reject_series(&mut self, i: u32, labels: &Labels) {
+        self.leave_out_exemplars(i);
+        if !self.has_samples(i) {
+            return;
+        }
         let (floats, histograms) = self.ranges(i);
         let (f, h) = (floats.len() as u64, histograms.len() as u64);
         self.outcome.count_rejection(Rejection::SeriesLimit, f, h);
@@ -339,6 +405,7 @@ impl Request<'_> {
     /// The labels of entry `i` are refused.
     #[cold]
     fn refuse(&mut self, i: u32, why: String) {
+        self.leave_out_exemplars(i);
         let (floats, histograms) = self.ranges(i);
         self.outcome.rejected_count += (floats.len() + histograms.len()) as u64;
         self.outcome.rejected_histograms += histograms.len() as u64;

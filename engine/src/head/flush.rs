@@ -7,19 +7,29 @@ use super::series::SealedChunk;
 use super::{Head, Shard};
 use crate::defects;
 use std::sync::atomic::Ordering::Relaxed;
-use storage_format::model::{Labels, Timestamp};
+use storage_format::model::{Exemplar, Labels, Timestamp};
 
 /// The chunks that a flush takes from one series, oldest first.
 #[derive(Debug)]
 pub(crate) struct FlushedSeries {
     pub(crate) labels: Labels,
     pub(crate) chunks: Vec<SealedChunk>,
+    /// Exemplars, sorted.
+    pub(crate) exemplars: Vec<Exemplar>,
+}
+
+/// What a flush takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything before the end of a window (or `i64::MAX`).
+    Before(Timestamp),
+    /// All exemplars.
+    Exemplars,
 }
 
 impl Head {
-    /// Seals and marks all chunks with samples before `until` and returns them by series. `until` is the
-    /// end of a window or `i64::MAX`.
-    pub(crate) fn begin_flush(&self, until: Timestamp) -> Vec<FlushedSeries> {
+    /// Seals and marks what the flush takes and returns it by series.
+    pub(crate) fn begin_flush(&self, part: Part) -> Vec<FlushedSeries> {
         let mut taken = Vec::new();
         for number in 0..self.shards.len() as u32 {
             let slots = self.shard(number).slots();
@@ -28,16 +38,19 @@ impl Head {
                 if !shard.series[slot as usize].live {
                     continue;
                 }
-                let chunks = shard.mark(slot, until);
-                if !chunks.is_empty() {
-                    taken.push(FlushedSeries { labels: shard.index.labels(slot), chunks });
+                let (chunks, exemplars) = match part {
+                    Part::Before(until) => (shard.mark(slot, until), shard.mark_exemplars(slot, until)),
+                    Part::Exemplars => (Vec::new(), shard.mark_exemplars(slot, i64::MAX)),
+                };
+                if !chunks.is_empty() || !exemplars.is_empty() {
+                    taken.push(FlushedSeries { labels: shard.index.labels(slot), chunks, exemplars });
                 }
             }
         }
         taken
     }
 
-    /// Drops the marked chunks, and the series that have nothing left and are quiet.
+    /// Drops what is marked, and the series that have nothing left and are quiet.
     pub(crate) fn end_flush(&self) {
         let quiet_before = self.bounds(i64::MAX).ordered_from;
         for number in 0..self.shards.len() as u32 {
@@ -48,6 +61,7 @@ impl Head {
                     continue;
                 }
                 shard.drop_sealed(slot, |chunk| chunk.flushing || defects::FLUSH_DROPS_NEW_CHUNKS);
+                self.exemplars.fetch_sub(shard.drop_exemplars(slot), Relaxed);
                 if shard.is_bare(slot) && shard.series[slot as usize].encoder.timestamp < quiet_before {
                     shard.evict(slot);
                     self.series.fetch_sub(1, Relaxed);
@@ -64,6 +78,7 @@ impl Head {
             for chunk in &mut shard.sealed {
                 chunk.flushing = false;
             }
+            shard.unmark_exemplars();
         }
     }
 

@@ -8,6 +8,7 @@
 //! the log in the order in which they were applied, because they are handed over under the shard's lock.
 
 mod append;
+mod exemplars;
 mod flush;
 mod ids;
 mod index;
@@ -19,7 +20,7 @@ mod shard;
 mod slab;
 mod symbols;
 
-pub(crate) use flush::FlushedSeries;
+pub(crate) use flush::{FlushedSeries, Part};
 pub(crate) use read::{HeadData, HeadSeries};
 pub(crate) use replay::Replay;
 pub(crate) use series::ChunkKind;
@@ -28,6 +29,7 @@ pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 use shard::Shard;
 
 use crate::batch::series_key;
+use crate::exemplars::ExemplarLimits;
 use crate::sync::{Mutex, MutexGuard, RwLock};
 use hashbrown::HashMap;
 use shard::Bounds;
@@ -58,6 +60,8 @@ pub(crate) struct Head {
     /// No sample is older; `i64::MAX` while there is none. Counted anew when chunks are dropped.
     oldest: AtomicI64,
     series: AtomicU64,
+    /// Exemplars held.
+    exemplars: AtomicU64,
     /// The next series' number in the log.
     next_id: AtomicU64,
     limits: HeadLimits,
@@ -69,6 +73,7 @@ pub(crate) struct HeadLimits {
     pub(crate) out_of_order_window_ms: i64,
     pub(crate) future_window_ms: i64,
     pub(crate) series_max: usize,
+    pub(crate) exemplars: ExemplarLimits,
 }
 
 impl Head {
@@ -82,6 +87,7 @@ impl Head {
             newest: AtomicI64::new(i64::MIN),
             oldest: AtomicI64::new(i64::MAX),
             series: AtomicU64::new(0),
+            exemplars: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             limits,
         }
@@ -127,6 +133,11 @@ impl Head {
         for number in 0..self.shards.len() as u32 {
             self.shard(number).index.visit_cardinality(visit);
         }
+    }
+
+    /// Number of exemplars.
+    pub(crate) fn exemplar_count(&self) -> u64 {
+        self.exemplars.load(Relaxed)
     }
 
     fn bounds(&self, now: Timestamp) -> Bounds {

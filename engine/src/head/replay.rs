@@ -4,6 +4,7 @@
 //! series of all shards of today. Records must come in the order of the log; a run of them may be replayed
 //! as soon as it was read, so that the log need not be held in memory.
 
+use super::exemplars::ExemplarRules;
 use super::ids::SlotsById;
 use super::index::NewSeries;
 use super::shard::Bounds;
@@ -14,9 +15,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use storage_format::FormatError;
 use storage_format::chunk::histogram as histogram_chunk;
+use storage_format::exemplars;
 use storage_format::label_table::LabelTable;
-use storage_format::model::Timestamp;
-use storage_format::wal::record::{BatchVisitor, visit_batch};
+use storage_format::model::{Exemplar, Timestamp};
+use storage_format::wal::record::{self, BatchVisitor, visit_batch};
 
 /// The state of a replay, from the first record to the last.
 #[derive(Debug)]
@@ -61,8 +63,9 @@ impl<'a> Replay<'a> {
         seen.saturating_sub(applied)
     }
 
-    /// Replays batch records. Returns what is wrong with them; the data around it is there.
-    pub(crate) fn apply(&self, records: &[&[u8]]) -> Vec<FormatError> {
+    /// Replays batch and exemplar records (type, payload). Returns what is wrong with them; the data around
+    /// it is there.
+    pub(crate) fn apply(&self, records: &[(u8, &[u8])]) -> Vec<FormatError> {
         let apply = |(number, state): (usize, &Mutex<ShardReplay>)| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let shard = &mut *self.head.shard(number as u32);
@@ -74,8 +77,12 @@ impl<'a> Replay<'a> {
                 newest: i64::MIN,
             };
             let mut damage = Vec::new();
-            for record in records {
-                damage.extend(visit_batch(record, &mut replayer).err());
+            for (kind, record) in records {
+                let walked = match *kind {
+                    record::EXEMPLARS => exemplars::visit(record, &mut |id, e| replayer.exemplar(id, &e)),
+                    _ => visit_batch(record, &mut replayer),
+                };
+                damage.extend(walked.err());
                 replayer.shard.index.insert_all(&mut replayer.state.fresh);
             }
             self.head.newest.fetch_max(replayer.newest, Relaxed);
@@ -96,6 +103,14 @@ struct Replayer<'a> {
 }
 
 impl Replayer<'_> {
+    fn exemplar(&mut self, id: u64, exemplar: &Exemplar) {
+        if let Some(slot) = self.slot(id) {
+            // What was logged had been kept; a difference now means that it is there already.
+            let rules = ExemplarRules::open(&self.head.exemplars);
+            let _ = self.shard.append_exemplar(slot, exemplar, &rules);
+        }
+    }
+
     #[inline]
     fn slot(&mut self, id: u64) -> Option<u32> {
         self.state.seen += 1;

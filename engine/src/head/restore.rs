@@ -3,6 +3,7 @@
 //! A checkpoint is fuzzy: taken shard by shard while appends go on, so it may hold samples that the log
 //! holds too, behind the position it belongs to. Replaying a sample that is there already changes nothing.
 
+use super::exemplars::ExemplarRules;
 use super::index::NewSeries;
 use super::series::{ChunkKind, SealedChunk};
 use super::shard::{histogram_chunks, late_float_chunks};
@@ -12,6 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use storage_format::FormatError;
 use storage_format::checkpoint::{ChunkEntry, SERIES, SeriesEntry, SeriesGroup, SeriesReader};
+use storage_format::exemplars;
 use storage_format::head_chunk::EncoderState;
 use storage_format::label_table::LabelTable;
 
@@ -50,7 +52,7 @@ impl Head {
     pub(crate) fn restore(&self, payload: &[u8]) -> Result<(), FormatError> {
         let mut reader = SeriesReader::new(payload);
         let mut group = Group { series: vec![Vec::new(); self.shards.len()], sets: Vec::new() };
-        let (mut key, mut fresh, mut turn) = (Vec::new(), NewSeries::default(), 0);
+        let (mut key, mut fresh, mut turn, mut damage) = (Vec::new(), NewSeries::default(), 0, None);
         while reader.next_group()? {
             group.sets.clear();
             let mut start = 0;
@@ -66,30 +68,31 @@ impl Head {
             turn += 1;
             for n in 0..self.shards.len() {
                 let number = (n + turn) % self.shards.len();
-                self.restore_group(number as u32, reader.table(), &mut group, &mut fresh);
+                damage = self.restore_group(number as u32, reader.table(), &mut group, &mut fresh).or(damage);
             }
         }
-        Ok(())
+        damage.map_or(Ok(()), Err)
     }
 
-    /// Adds the series of a group that belong to a shard.
+    /// Adds the series of a group that belong to a shard. Returns what is damaged of them.
     fn restore_group(
         &self,
         number: u32,
         table: &LabelTable<'_>,
         group: &mut Group<'_>,
         fresh: &mut NewSeries,
-    ) {
+    ) -> Option<FormatError> {
         let mut shard = self.shard(number);
         let shard = &mut *shard;
-        let (mut newest, mut id_end, mut count) = (i64::MIN, 0, 0);
+        let (mut newest, mut id_end, mut count, mut damage) = (i64::MIN, 0, 0, None);
+        let rules = ExemplarRules::open(&self.exemplars);
         for (key, set, entry) in group.series[number as usize].drain(..) {
             if shard.find(key, u32::MAX).is_some() {
                 continue;
             }
             let slot = shard.create_unindexed(key, entry.id);
             fresh.add(slot, table, &group.sets[set], &mut shard.index);
-            shard.restore_state(slot, &entry);
+            damage = shard.restore_state(slot, &entry, &rules).err().or(damage);
             (newest, id_end, count) = (newest.max(entry.timestamp), id_end.max(entry.id + 1), count + 1);
         }
         shard.index.insert_all(fresh);
@@ -98,6 +101,7 @@ impl Head {
             self.next_id.fetch_max(id_end, Relaxed);
         }
         self.newest.fetch_max(newest, Relaxed);
+        damage
     }
 }
 
@@ -112,7 +116,16 @@ struct Group<'a> {
 }
 
 impl Shard {
-    fn restore_state(&mut self, slot: u32, entry: &SeriesEntry<'_>) {
+    /// Puts a series back as an entry says.
+    ///
+    /// # Errors
+    /// When its exemplars are damaged; everything else is there.
+    fn restore_state(
+        &mut self,
+        slot: u32,
+        entry: &SeriesEntry<'_>,
+        rules: &ExemplarRules<'_>,
+    ) -> Result<(), FormatError> {
         let state = &mut self.series[slot as usize];
         state.encoder = EncoderState {
             timestamp: entry.timestamp,
@@ -130,6 +143,10 @@ impl Shard {
             self.restore_sealed(slot, SealedChunk::new(chunk.bytes, chunk.min, chunk.max, chunk.count, kind));
         }
         self.restore_open(slot, entry.open, entry.open_count);
+        exemplars::visit(entry.exemplars, &mut |_, exemplar| {
+            // Everything goes but a repetition.
+            let _ = self.append_exemplar(slot, &exemplar, rules);
+        })
     }
 
     fn put_checkpoint(&self, slot: u32, group: &mut SeriesGroup) {
@@ -145,6 +162,8 @@ impl Shard {
         });
         chunks.extend(&loose);
         let open = self.open_chunk(slot);
+        let mut exemplars = Vec::new();
+        self.put_exemplars(slot, &mut exemplars);
         let entry = SeriesEntry {
             id: state.id,
             timestamp: state.encoder.timestamp,
@@ -165,6 +184,7 @@ impl Shard {
                     bytes: &chunk.bytes,
                 })
                 .collect(),
+            exemplars: &exemplars,
         };
         group.put(&entry, self.index.slot_pairs(slot), |pair| self.index.pair_text(pair));
     }

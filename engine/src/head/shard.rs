@@ -3,6 +3,7 @@
 //! Where it sits: behind one lock each; `append.rs`, `read.rs`, `flush.rs` and `restore.rs` work through it.
 //! Invariant: a slot's key, state and labels belong together from `create` to `evict`.
 
+use super::exemplars::SeriesExemplars;
 use super::index::HeadIndex;
 use super::series::{ChunkKind, FloatSample, HistogramSample, NONE, Rare, SealedChunk, SeriesState};
 use super::slab::Slab;
@@ -71,8 +72,11 @@ pub(crate) struct Shard {
     free_sealed: Vec<u32>,
     pub(super) starts: HashMap<u32, Timestamp>,
     pub(super) rare: HashMap<u32, Rare>,
+    pub(super) exemplars: HashMap<u32, SeriesExemplars>,
     /// The record of the request being applied.
     pub(super) record: BatchBuilder,
+    /// The list of its exemplars.
+    pub(super) exemplar_record: Vec<u8>,
     /// Samples held (not counting those flushed).
     pub(super) samples: u64,
 }
@@ -142,6 +146,7 @@ impl Shard {
         self.version += 1;
         self.starts.remove(&slot);
         self.rare.remove(&slot);
+        self.exemplars.remove(&slot);
         self.keys[slot as usize] = 0;
         self.series[slot as usize].live = false;
         self.free_slots.push(slot);
@@ -451,10 +456,10 @@ impl Shard {
         }
     }
 
-    /// Whether a series holds no sample.
+    /// Whether a series holds no sample and no exemplar.
     pub(super) fn is_bare(&self, slot: u32) -> bool {
         let state = &self.series[slot as usize];
-        state.count == 0 && state.sealed == NONE && !state.has_rare
+        state.count == 0 && state.sealed == NONE && !state.has_rare && !self.has_exemplars(slot)
     }
 
     /// The slots in use.

@@ -1,16 +1,18 @@
-//! Exemplars of OTLP: read where they stand, once their series is stored.
+//! Exemplars of OTLP: read where they stand, and given to the entries of their series.
 //!
-//! Where it sits: behind the engine's answer. Source: the OpenMetrics rule that an exemplar's labels hold
+//! Where it sits: just before the engine takes the batch. Source: the OpenMetrics rule that an exemplar's labels hold
 //! at most 128 characters; ids of trace and span come first, attributes only if all of them fit.
 
 use super::attributes::{self, Attribute};
 use super::config::Config;
 use super::names::label_name;
+use super::request::{Origin, Request};
 use crate::labels::Pairs;
 use crate::limits::Limits;
 use crate::wire::Reader;
-use engine::Exemplar;
+use engine::{Exemplar, WriteBatch};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Most characters of all names and values of an exemplar's labels.
@@ -63,6 +65,32 @@ pub(super) fn read(message: &[u8], config: &Config, limits: &Limits) -> Result<E
         pairs.push(name.as_bytes(), value.as_bytes())?;
     }
     Ok(Exemplar { labels: pairs.any()?, value, timestamp })
+}
+
+/// Reads the request's exemplars into its batch. Those of data points that were taken out go with them; what
+/// is wrong with one is told, but costs no data point.
+pub(super) fn place(request: &mut Request, config: &Config, limits: &Limits) {
+    if request.exemplars.is_empty() {
+        return;
+    }
+    let mut wanted: HashMap<(u32, u32), Vec<Exemplar>> = HashMap::new();
+    for pending in std::mem::take(&mut request.exemplars) {
+        match read(pending.place.of(&request.body), config, limits) {
+            Ok(exemplar) => {
+                let series = (pending.point, pending.derived.to_wire());
+                wanted.entry(series).or_default().push(exemplar);
+            }
+            Err(why) => request.refusals.add(0, || why),
+        }
+    }
+    let WriteBatch { series, exemplars, .. } = &mut request.batch;
+    for (i, entry) in series.iter().enumerate() {
+        if let Origin::Point(point, derived) = Origin::of(entry)
+            && let Some(mine) = wanted.remove(&(point, derived.to_wire()))
+        {
+            exemplars.extend(mine.into_iter().map(|exemplar| (i as u32, exemplar)));
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -128,34 +128,11 @@ impl Receiver {
         });
         let (outcome, ticket) = if adds_up { self.add_up(request)? } else { self.append(request)? };
         let late = refused_points(request, &outcome);
-        self.store_exemplars(request);
         let points = request.points.len() as u64 + request.skipped_points;
         let rejected = request.refusals.count + late;
         let mut messages = std::mem::take(&mut request.refusals.messages);
         describe(&outcome, &mut messages);
         Ok(Receipt { points, rejected, message: messages.join("; "), noted: request.noted, ticket })
-    }
-
-    /// Keeps the exemplars. What is wrong with one is told, but costs no data point.
-    fn store_exemplars(&self, request: &mut Request) {
-        if request.exemplars.is_empty() {
-            return;
-        }
-        let mut wrong = Vec::new();
-        let mut resolver = Resolver::new(request, &self.config, &self.limits);
-        for pending in &request.exemplars {
-            match exemplars::read(pending.place.of(&request.body), &self.config, &self.limits) {
-                Ok(exemplar) => {
-                    if let Ok(series) = resolver.point(pending.point, pending.derived) {
-                        self.engine.append_exemplar(&series, exemplar);
-                    }
-                }
-                Err(why) => wrong.push(why),
-            }
-        }
-        for why in wrong {
-            request.refusals.add(0, || why);
-        }
     }
 
     /// Stores a request that holds deltas as totals.
@@ -181,6 +158,7 @@ impl Receiver {
     }
 
     fn append(&self, request: &mut Request) -> Result<(AppendOutcome, Ticket), Error> {
+        exemplars::place(request, &self.config, &self.limits);
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
         let mut learned = Learned::default();
         let appended = self.engine.append_batch(&request.batch, &mut |e| {

@@ -18,7 +18,6 @@ use crate::{Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, Ticket};
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
-use storage_format::model::Labels;
 
 /// The content type of remote write 2.0, for servers that announce it.
 pub const V2_PROTO: &str = "io.prometheus.write.v2.Request";
@@ -199,6 +198,7 @@ fn append(
     if version == Version::V2 {
         canonical.apply(&mut scratch.batch, |_| ());
     }
+    let wrong = read_exemplars(version, scratch, limits);
     let mut learned = Learned::default();
     let view: &Scratch = scratch;
     let (outcome, ticket) = match version {
@@ -210,7 +210,6 @@ fn append(
         })?,
     };
     canonical.learn(learned);
-    let (exemplars_written, wrong) = store_exemplars(engine, version, view, limits);
     let (samples, histograms) = (view.batch.timestamps.len() as u64, view.batch.histograms.len() as u64);
     let mut rejected = std::mem::take(&mut scratch.refusals.messages);
     describe(&outcome, &mut rejected);
@@ -220,43 +219,30 @@ fn append(
         version,
         samples_written: samples.saturating_sub(refused_floats),
         histograms_written: histograms.saturating_sub(outcome.rejected_histograms),
-        exemplars_written,
+        // Ones that are left out cost the sender nothing, as with Prometheus.
+        exemplars_written: outcome.exemplars_stored,
         rejected_count: outcome.rejected_count + scratch.refusals.count,
         rejected,
         ticket,
     })
 }
 
-/// Keeps the exemplars of the request. Returns how many, and what is wrong with the malformed ones. Ones
-/// that come too late, and those of series that were refused, are left out silently, as Prometheus does.
-fn store_exemplars(engine: &Engine, version: Version, view: &Scratch, limits: &Limits) -> (u64, Vec<String>) {
-    let (mut kept, mut wrong) = (0, Vec::new());
-    let mut series: Option<(u32, Option<Labels>)> = None;
-    for pending in &view.exemplars {
-        let message = view.body.get(pending.start as usize..pending.end as usize).unwrap_or_default();
+/// Reads the exemplars of the request into the batch. Returns what is wrong with the malformed ones.
+fn read_exemplars(version: Version, scratch: &mut Scratch, limits: &Limits) -> Vec<String> {
+    let (mut wrong, mut read) = (Vec::new(), Vec::with_capacity(scratch.exemplars.len()));
+    for pending in &scratch.exemplars {
+        let message = scratch.body.get(pending.start as usize..pending.end as usize).unwrap_or_default();
         let exemplar = match version {
             Version::V1 => v1::exemplar(message, limits),
-            Version::V2 => v2::exemplar(view, message, limits),
+            Version::V2 => v2::exemplar(scratch, message, limits),
         };
-        let exemplar = match exemplar {
-            Ok(exemplar) => exemplar,
-            Err(why) => {
-                wrong.push(format!("exemplar: {why}"));
-                continue;
-            }
-        };
-        if series.as_ref().is_none_or(|s| s.0 != pending.entry) {
-            let labels = view.batch.series.get(pending.entry as usize).and_then(|entry| match version {
-                Version::V1 => v1::labels(view, entry, limits).ok(),
-                Version::V2 => v2::labels(view, entry, limits).ok(),
-            });
-            series = Some((pending.entry, labels));
-        }
-        if let Some((_, Some(labels))) = &series {
-            kept += u64::from(engine.append_exemplar(labels, exemplar));
+        match exemplar {
+            Ok(exemplar) => read.push((pending.entry, exemplar)),
+            Err(why) => wrong.push(format!("exemplar: {why}")),
         }
     }
-    (kept, wrong)
+    scratch.batch.exemplars = read;
+    wrong
 }
 
 /// Adds the engine's reasons in the words of Prometheus.

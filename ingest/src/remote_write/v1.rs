@@ -134,10 +134,9 @@ fn series(
         refusals.add(1, || format!("{why} for series {} at timestamp {timestamp}", quote_run(name)));
     }
     let batch = &mut scratch.batch;
-    if batch.timestamps.len() > floats_before || batch.histograms.len() > histograms_before {
+    let has_samples = batch.timestamps.len() > floats_before || batch.histograms.len() > histograms_before;
+    if has_samples || has_exemplars(&scratch.exemplars, batch) {
         batch.end_series(series_key(name), offset, len);
-    } else {
-        forget_exemplars(&mut scratch.exemplars, scratch.batch.series.len());
     }
     Ok(())
 }
@@ -180,6 +179,12 @@ fn sample(field: &Field<'_>, batch: &mut WriteBatch) -> Result<(), Error> {
     batch.values.push(value);
     batch.timestamps.push(timestamp);
     Ok(())
+}
+
+/// Whether the series just read, which has no entry in the batch yet, has exemplars. Prometheus sends
+/// exemplars in series of their own, without samples.
+pub(super) fn has_exemplars(exemplars: &[Pending], batch: &WriteBatch) -> bool {
+    exemplars.last().is_some_and(|e| e.entry as usize == batch.series.len())
 }
 
 /// Drops the exemplars of the series just read, which gets no entry in the batch.

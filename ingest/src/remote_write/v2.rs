@@ -5,7 +5,7 @@
 //! request; a series with a reference that leads nowhere is refused alone.
 
 use super::scratch::{Pending, SIDE, Scratch, Symbol};
-use super::v1::{forget_exemplars, metric_type, quick_sample};
+use super::v1::{forget_exemplars, has_exemplars, metric_type, quick_sample};
 use crate::Error;
 use crate::histogram;
 use crate::keys;
@@ -182,8 +182,9 @@ fn series(
         batch.end_series(key, offset, len);
         return Ok(told.zip(metric).map(|(told, metric)| Told { metric, ..told }));
     }
-    forget_exemplars(exemplars, batch.series.len());
-    if refused.is_empty() {
+    if has_exemplars(exemplars, batch) {
+        batch.end_series(key, offset, len);
+    } else if refused.is_empty() {
         refusals.add(0, || {
             format!("TimeSeries must contain at least one sample or histogram for series {}", name())
         });

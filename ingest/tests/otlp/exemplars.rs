@@ -39,6 +39,7 @@ fn exemplars_go_to_the_bucket_of_their_value() {
     let got: Vec<_> = f
         .engine
         .exemplars(&[all], TimeRange::ALL)
+        .unwrap()
         .into_iter()
         .flat_map(|(series, all)| {
             let le = series.get("le").unwrap().to_owned();

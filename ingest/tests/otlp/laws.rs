@@ -179,7 +179,7 @@ proptest! {
         prop_assert_eq!(send(f, json!({"name": name, "histogram": {"aggregationTemporality": 2, "dataPoints": [point]}})), 0);
         let matcher = Matcher::new(MatchOp::Equal, "__name__", &format!("{name}_bucket")).unwrap();
         let mut found = 0;
-        for (series, kept) in f.engine.exemplars(&[vec![matcher]], TimeRange::ALL) {
+        for (series, kept) in f.engine.exemplars(&[vec![matcher]], TimeRange::ALL).unwrap() {
             let upper: f64 = series.get("le").unwrap().parse().unwrap();
             let lower = bounds.iter().map(|b| f64::from(*b)).filter(|b| *b < upper).fold(f64::NEG_INFINITY, f64::max);
             for exemplar in kept {

@@ -31,7 +31,7 @@ pub async fn query_exemplars(State(app): State<Arc<App>>, params: Params) -> Res
     }
     let engine = app.engine()?;
     let body = app.run(&app.lookups, app.flags.query_timeout, move |_| {
-        let found = engine.exemplars(&sets, TimeRange::closed(start, end));
+        let found = engine.exemplars(&sets, TimeRange::closed(start, end))?;
         Ok(Rows::body(found.into_iter(), &[]))
     });
     Ok(json_body(body.await?))

@@ -1,12 +1,13 @@
 //! The storage engine's numbers as metric families.
 
 use super::family::{Families, Kind, Sample};
-use engine::{Rejection, Stats};
+use engine::{LeftOut, Rejection, Stats};
 
 /// Adds the `prometheus_tsdb_*` families and their like.
 pub(super) fn collect(families: &mut Families, stats: &Stats) {
     head(families, stats);
     rejections(families, stats);
+    exemplars(families, stats);
     log(families, stats);
     families.gauge(
         "prometheus_tsdb_blocks_loaded",
@@ -61,11 +62,6 @@ fn head(families: &mut Families, stats: &Stats) {
     );
     families.gauge("marigram_head_samples", "Samples in the head.", stats.head_samples as f64);
     families.gauge(
-        "prometheus_tsdb_exemplar_exemplars_in_storage",
-        "Number of exemplars currently in circular storage.",
-        stats.exemplars as f64,
-    );
-    families.gauge(
         "marigram_head_label_pairs",
         "Distinct label pairs in the head, added up over its shards.",
         stats.head_label_pairs as f64,
@@ -82,6 +78,28 @@ fn head(families: &mut Families, stats: &Stats) {
             max as f64,
         );
     }
+}
+
+fn exemplars(families: &mut Families, stats: &Stats) {
+    families.gauge(
+        "prometheus_tsdb_exemplar_exemplars_in_storage",
+        "Number of exemplars currently in the head; blocks hold more.",
+        stats.exemplars as f64,
+    );
+    families.gauge(
+        "prometheus_tsdb_exemplar_series_with_exemplars_in_storage",
+        "Number of series with exemplars currently in the head.",
+        stats.exemplar_series as f64,
+    );
+    families.counter(
+        "prometheus_tsdb_exemplar_exemplars_appended_total",
+        "Total number of appended exemplars.",
+        stats.exemplars_appended,
+    );
+    let rows = LeftOut::ALL.iter().zip(stats.exemplars_left_out);
+    let rows = rows.map(|(r, n)| (vec![("reason", r.name().to_owned())], n as f64)).collect();
+    let help = "Exemplars not stored, by reason.";
+    families.add("marigram_exemplars_left_out_total", help, Kind::Counter, rows);
 }
 
 fn rejections(families: &mut Families, stats: &Stats) {

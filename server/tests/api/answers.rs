@@ -199,7 +199,11 @@ fn exemplars_are_those_of_the_selected_series() {
     {
         let labels = Labels::from_pairs([("__name__", name)]);
         let trace = Labels::from_pairs([("trace_id", "x")]);
-        assert!(engine.append_exemplar(&labels, engine::Exemplar { labels: trace, value, timestamp }));
+        let mut samples = Samples::default();
+        samples.push_float(timestamp, 0, 1.0);
+        engine.append(&[(labels.clone(), samples)]).unwrap();
+        let exemplar = engine::Exemplar { labels: trace, value, timestamp };
+        assert_eq!(engine.append_exemplars(&[(labels, vec![exemplar])]).unwrap().exemplars_stored, 1);
     }
     let reply = server.get("/api/v1/query_exemplars?query=rate(a%5B1m%5D)%2Bb&start=1&end=2");
     assert_eq!(

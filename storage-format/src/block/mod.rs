@@ -7,15 +7,18 @@
 //! - *slice blobs*: the samples of one page of series over one slice of the block's time;
 //! - *histogram chunks* (`chunk::histogram`);
 //! - *page blobs*: labels of up to [`PAGE_SERIES`] series, and where their slice blobs are;
-//! - the *sections*: symbols, pairs, postings, page table, column table, slice table.
+//! - *exemplar blobs*: exemplars of neighbouring series, where there are any;
+//! - the *sections*: symbols, pairs, postings, page table, column table, slice table, exemplar directory.
 //!
 //! Series are sorted by labels and numbered from 0; page `n` holds the series from `n * PAGE_SERIES` on.
 //! `FORMAT.md` has every structure byte for byte.
 
+mod exemplars;
 mod index;
 mod reader;
 mod writer;
 
+pub use exemplars::{ExemplarBlob, read_blob as read_exemplars, read_directory as exemplar_directory};
 pub use index::{Pairs, PostingsSection, SymbolWalk, Symbols};
 pub use reader::{BlobRef, BlockView, Footer, HistogramPlace, PageView, SliceView, read_footer, slices};
 pub use writer::BlockWriter;
@@ -29,7 +32,7 @@ pub const FOOTER_BYTES: usize = 168;
 /// Series in a page, but for the last one.
 pub const PAGE_SERIES: usize = 128;
 /// Number of sections.
-pub const SECTIONS: usize = 6;
+pub const SECTIONS: usize = 7;
 
 /// The sections, by their place in the footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub enum Section {
     Columns = 4,
     /// Boundaries of the slices.
     Slices = 5,
+    /// Place and extent of each exemplar blob; of length 0 when there are none.
+    Exemplars = 6,
 }
 
 /// The checksum of a blob at `offset`.

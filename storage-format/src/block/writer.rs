@@ -3,12 +3,13 @@
 //! The caller drains [`BlockWriter::output`] into a file as it goes. Memory grows with series, label pairs
 //! and distinct timestamp columns, not with samples.
 
+use super::exemplars::ExemplarWriter;
 use super::index::{put_pairs, put_postings, put_symbols};
 use super::{FOOTER_BYTES, HEADER_BYTES, MAGIC, PAGE_SERIES, SECTIONS, Section, blob_crc};
 use crate::bytes::{put_varint, put_varint_signed};
 use crate::chunk::values::GroupEncoder;
 use crate::chunk::{histogram, starts, timestamps};
-use crate::model::{Labels, Samples, TimeRange, Timestamp};
+use crate::model::{Exemplar, Labels, Samples, TimeRange, Timestamp};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
@@ -35,6 +36,7 @@ pub struct BlockWriter {
     densest: u64,
     min: Timestamp,
     max: Timestamp,
+    exemplars: ExemplarWriter,
     scratch: Samples,
 }
 
@@ -64,6 +66,7 @@ impl BlockWriter {
             densest: 0,
             min: i64::MAX,
             max: i64::MIN,
+            exemplars: ExemplarWriter::default(),
             scratch: Samples::default(),
         }
     }
@@ -132,6 +135,29 @@ impl BlockWriter {
         self.pages.push(place);
         self.series += labels.len() as u32;
         Ok(())
+    }
+
+    /// Adds the exemplars of a series by its number in the block: ascending, no series twice, sorted and
+    /// without repetitions (`Exemplar::settle`). The series must be in a page that was added.
+    pub fn add_exemplars(&mut self, series: u32, exemplars: &[Exemplar]) {
+        debug_assert!(series < self.series);
+        if let (Some(first), Some(last)) = (exemplars.first(), exemplars.last()) {
+            self.min = self.min.min(first.timestamp);
+            self.max = self.max.max(last.timestamp);
+        }
+        for part in ExemplarWriter::parts(exemplars) {
+            if self.exemplars.add(series, part) {
+                self.end_exemplars();
+            }
+        }
+    }
+
+    /// Writes the exemplar blob that was begun, if there is one.
+    fn end_exemplars(&mut self) {
+        if let Some(blob) = self.exemplars.take_blob() {
+            let place = self.put_blob(&blob);
+            self.exemplars.placed(place);
+        }
     }
 
     fn put_labels(&mut self, labels: &[Labels], page: &mut Vec<u8>) {
@@ -256,6 +282,7 @@ impl BlockWriter {
 
     /// Writes the sections and the footer. Drain [`BlockWriter::output`] once more behind it.
     pub fn finish(&mut self) {
+        self.end_exemplars();
         let mut section = Vec::new();
         let mut places = [(0u64, 0u64); SECTIONS];
         let mut sorted: Vec<(&str, u32)> = self.strings.iter().map(|(s, n)| (&**s, *n)).collect();
@@ -294,6 +321,10 @@ impl BlockWriter {
             section.extend_from_slice(&slice.end.to_le_bytes());
         }
         places[Section::Slices as usize] = place(self, &mut section);
+        self.exemplars.put_directory(&mut section);
+        if !section.is_empty() {
+            places[Section::Exemplars as usize] = place(self, &mut section);
+        }
         self.put_footer(&places);
     }
 

@@ -18,7 +18,7 @@ pub const MAX_SAMPLES: usize = 1 << 20;
 mod golden;
 
 #[cfg(test)]
-mod hostile {
+pub(crate) mod hostile {
     /// Hands `check` the bytes with each single bit flipped, and cut at each length.
     pub(crate) fn each_damage(bytes: &[u8], mut check: impl FnMut(&[u8])) {
         for cut in 0..bytes.len() {
