@@ -3,7 +3,7 @@
 use crate::block::Block;
 use crate::compaction::worker;
 use crate::exemplars::ExemplarLimits;
-use crate::head::{Head, HeadLimits};
+use crate::head::{Head, HeadLimits, SeriesLimits};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
 use crate::recovery::{Corruptions, recover};
@@ -133,7 +133,12 @@ impl Engine {
         let limits = HeadLimits {
             out_of_order_window_ms: options.out_of_order_window_ms,
             future_window_ms: options.future_window_ms,
-            series_max: options.series_max,
+            series: SeriesLimits {
+                series: options.series_max,
+                per_metric: options.series_per_metric_max,
+                values_per_label: options.values_per_label_max,
+                new_per_second: options.new_series_per_second,
+            },
             exemplars: ExemplarLimits {
                 head_max: options.exemplars_max as u64,
                 per_series_max: options.exemplars_per_series_max,

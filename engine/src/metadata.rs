@@ -38,6 +38,20 @@ pub enum MetricType {
 }
 
 impl MetricType {
+    /// Its name as Prometheus' API and labels spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Summary => "summary",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+        }
+    }
     fn from_number(n: u8) -> Self {
         match n {
             1 => Self::Counter,

@@ -35,6 +35,14 @@ pub struct Options {
     pub shards: u32,
     /// Most series in the head. Default: 10 million.
     pub series_max: usize,
+    /// Most series of one metric in the head. Default: half of `series_max`.
+    pub series_per_metric_max: usize,
+    /// Most values of one label in the head; above 1,024 they are counted by sampling, within some five
+    /// percent. Default: half of `series_max`.
+    pub values_per_label_max: usize,
+    /// New series a second in the long run, ten times as many at once; 0 is no limit. Default: 250,000, which
+    /// is more than one machine's senders can cause by starting.
+    pub new_series_per_second: u32,
     /// Most exemplars in the head, over all series; 0 keeps none. When it is half full they are written to a
     /// block early. One takes some 200 bytes. Default: 100,000.
     pub exemplars_max: usize,
@@ -57,6 +65,9 @@ impl Options {
             block_range_ms_max: 31 * 24 * 3600 * 1000,
             shards: std::thread::available_parallelism().map_or(2, |n| n.get() as u32),
             series_max: 10_000_000,
+            series_per_metric_max: 5_000_000,
+            values_per_label_max: 5_000_000,
+            new_series_per_second: 250_000,
             exemplars_max: 100_000,
             exemplars_per_series_max: 128,
             exemplar_policy: ExemplarPolicy::Always,

@@ -17,12 +17,26 @@ pub enum Rejection {
     DuplicateTimestamp = 3,
     /// The head holds as many series as it may.
     SeriesLimit = 4,
+    /// The metric has as many series as it may.
+    MetricSeriesLimit = 5,
+    /// A label has as many values as it may, and the series would add one.
+    LabelValuesLimit = 6,
+    /// Too many new series in a short time; the only reason that passes by itself.
+    NewSeriesRate = 7,
 }
 
 impl Rejection {
     /// All reasons, in the order of [`AppendOutcome::by_reason`].
-    pub const ALL: [Self; 5] =
-        [Self::OutOfOrder, Self::TooOld, Self::OutOfBounds, Self::DuplicateTimestamp, Self::SeriesLimit];
+    pub const ALL: [Self; 8] = [
+        Self::OutOfOrder,
+        Self::TooOld,
+        Self::OutOfBounds,
+        Self::DuplicateTimestamp,
+        Self::SeriesLimit,
+        Self::MetricSeriesLimit,
+        Self::LabelValuesLimit,
+        Self::NewSeriesRate,
+    ];
 }
 
 impl fmt::Display for Rejection {
@@ -32,7 +46,10 @@ impl fmt::Display for Rejection {
             Self::TooOld => "too old sample",
             Self::OutOfBounds => "out of bounds",
             Self::DuplicateTimestamp => "duplicate sample for timestamp",
-            Self::SeriesLimit => "the limit of active series is reached",
+            Self::SeriesLimit => "limit of active series reached",
+            Self::MetricSeriesLimit => "limit of active series of a metric reached",
+            Self::LabelValuesLimit => "limit of values of a label reached",
+            Self::NewSeriesRate => "limit of new series a second reached",
         })
     }
 }
@@ -65,7 +82,7 @@ pub struct AppendOutcome {
     pub rejected_entries: Vec<u32>,
     /// The first few of them.
     pub rejected: Vec<Rejected>,
-    /// Why series were refused as a whole (their labels are invalid); the first few. All their samples are
+    /// Why series were refused as a whole (their labels are invalid, or a limit is reached); the first few. All their samples are
     /// in `rejected_count`.
     pub invalid_series: Vec<String>,
     /// Exemplars stored, those that were there already included.
@@ -75,6 +92,12 @@ pub struct AppendOutcome {
 }
 
 impl AppendOutcome {
+    /// Whether the same request may fare better a second later: something was refused only because too
+    /// much came at once.
+    #[must_use]
+    pub fn passes_by_itself(&self) -> bool {
+        self.by_reason[Rejection::NewSeriesRate as usize] > 0
+    }
     pub(crate) fn count_rejection(&mut self, reason: Rejection, floats: u64, histograms: u64) {
         self.rejected_count += floats + histograms;
         self.rejected_histograms += histograms;

@@ -178,5 +178,6 @@ pub(crate) fn recover(
     }
     let next = if defects::POSITION_REUSED { log.end } else { log.end.max(catalog.log_position) };
     head.recount_oldest();
+    head.count_restored();
     Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, reports, corruptions })
 }

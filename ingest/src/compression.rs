@@ -5,6 +5,7 @@
 //! 8 MiB. The output buffer is the caller's and is reused.
 
 use crate::Error;
+use crate::limits::Limit;
 use std::cell::RefCell;
 use std::io::Read;
 
@@ -43,6 +44,18 @@ impl Encoding {
     }
 }
 
+impl Encoding {
+    /// The decompressed `body`, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When it is malformed or longer.
+    pub fn decompress(self, body: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+        let mut into = Vec::new();
+        decompress(self, body, limit, &mut into)?;
+        Ok(into)
+    }
+}
+
 /// Replaces the content of `into` by the decompressed `body`, at most `limit` bytes.
 pub(crate) fn decompress(
     encoding: Encoding,
@@ -68,7 +81,11 @@ pub(crate) fn decompress(
 }
 
 fn within(len: usize, limit: usize) -> Result<(), Error> {
-    if len > limit { Err(Error::TooLarge { what: "bytes", limit }) } else { Ok(()) }
+    if len > limit {
+        Limit::BodyBytes.refused();
+        return Err(Error::TooLarge { what: "bytes", limit });
+    }
+    Ok(())
 }
 
 fn snappy(body: &[u8], limit: usize, into: &mut Vec<u8>) -> Result<(), Error> {

@@ -5,7 +5,7 @@
 //! words its users search for.
 
 use crate::Error;
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, Limit, Limits};
 use crate::wire::{Field, Reader, zigzag};
 use storage_format::model::histogram::{CUSTOM_BUCKETS_SCHEMA, SCHEMA_MAX, SCHEMA_MIN};
 use storage_format::model::{CounterResetHint, Histogram, Span, Timestamp, is_stale};
@@ -136,7 +136,8 @@ pub(crate) fn storable(mut h: Histogram, schema: i32, limits: &Limits) -> Result
     Ok(h)
 }
 
-fn too_many_buckets(limits: &Limits) -> String {
+pub(crate) fn too_many_buckets(limits: &Limits) -> String {
+    Limit::Buckets.refused();
     format!("histogram has more than {} buckets", limits.buckets)
 }
 

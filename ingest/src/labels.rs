@@ -3,12 +3,16 @@
 //! Where it sits: behind the engine's question for the labels of a series it has never seen; known series
 //! never come here.
 
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
+use crate::relabel::Generation;
 use std::fmt::Write;
 use storage_format::model::{Labels, METRIC_NAME};
 
 /// Bytes of a label set quoted in a refusal.
 const QUOTE_BYTES_MAX: usize = 512;
+
+/// Why a series that the relabeling rules drop has no labels.
+const DROPPED: &str = "dropped by relabeling";
 
 /// Name and value as they came.
 pub(crate) type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -30,6 +34,7 @@ impl<'a> Pairs<'a> {
     /// When there are too many already.
     pub(crate) fn push(&mut self, name: &'a [u8], value: &'a [u8]) -> Result<(), String> {
         if self.pairs.len() >= self.limits.labels {
+            Limit::Labels.refused();
             return Err(format!(
                 "series has more than {} labels: {}",
                 self.limits.labels,
@@ -75,20 +80,45 @@ impl<'a> Pairs<'a> {
         }
         Ok(Labels::from_sorted(text.into_iter().filter(|(_, value)| !value.is_empty())))
     }
+    /// The label set of a series after relabeling, by rules that see the pairs before any limit holds.
+    ///
+    /// # Errors
+    /// As [`Pairs::series`], over the new labels, and [`DROPPED`] when there are none.
+    pub(crate) fn relabeled(self, rules: &Generation, limits: &Limits) -> Result<Labels, String> {
+        let labels = rules.apply(&self.any()?).ok_or(DROPPED)?;
+        check(&labels, limits)
+    }
     fn check_sizes(&self) -> Result<(), String> {
         let mut total = 0;
         for (name, value) in &self.pairs {
             total += name.len() + value.len();
             let what = match () {
-                () if name.len() > self.limits.name_bytes => ("label name", self.limits.name_bytes),
-                () if value.len() > self.limits.value_bytes => ("label value", self.limits.value_bytes),
-                () if total > self.limits.label_set_bytes => ("label set", self.limits.label_set_bytes),
+                () if name.len() > self.limits.name_bytes => {
+                    (Limit::NameBytes, "label name", self.limits.name_bytes)
+                }
+                () if value.len() > self.limits.value_bytes => {
+                    (Limit::ValueBytes, "label value", self.limits.value_bytes)
+                }
+                () if total > self.limits.label_set_bytes => {
+                    (Limit::LabelSetBytes, "label set", self.limits.label_set_bytes)
+                }
                 () => continue,
             };
-            return Err(format!("{} longer than {} bytes: {}", what.0, what.1, quote(&self.pairs)));
+            let (limit, what, most) = what;
+            limit.refused();
+            return Err(format!("{what} longer than {most} bytes: {}", quote(&self.pairs)));
         }
         Ok(())
     }
+}
+
+/// A label set, if it names a series and is within the limits.
+fn check(labels: &Labels, limits: &Limits) -> Result<Labels, String> {
+    let mut pairs = Pairs::new(limits);
+    for (name, value) in labels {
+        pairs.push(name.as_bytes(), value.as_bytes())?;
+    }
+    pairs.series()
 }
 
 /// The pairs as Prometheus prints them, whatever they hold, cut to a length that fits an answer.

@@ -5,6 +5,7 @@
 //! bounded by [`Limits`] whatever the body says, and one bad sample never costs the others.
 
 mod compression;
+mod decoded;
 mod error;
 mod histogram;
 mod keys;
@@ -14,9 +15,11 @@ mod merge;
 mod metadata;
 pub mod otlp;
 mod refusals;
+pub mod relabel;
 pub mod remote_write;
 mod wire;
 
 pub use compression::Encoding;
+pub use decoded::Decoded;
 pub use error::Error;
-pub use limits::Limits;
+pub use limits::{Limits, refusals};

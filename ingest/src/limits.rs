@@ -1,5 +1,8 @@
 //! Every limit on what one request may hold; nothing is unlimited.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use storage_format::model::labels::{NAME_BYTES_MAX, VALUE_BYTES_MAX};
+
 /// Limits of one request and of the series it names.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -33,8 +36,57 @@ impl Limits {
         label_set_bytes: 64 << 10,
         buckets: 10_000,
     };
+    /// What a label set may be before relabeling: what can be represented. The real limits hold behind it.
+    pub(crate) const BEFORE_RELABELING: Self = Self {
+        labels: 4096,
+        name_bytes: NAME_BYTES_MAX,
+        value_bytes: VALUE_BYTES_MAX,
+        label_set_bytes: 4 << 20,
+        ..Self::REMOTE_WRITE
+    };
     /// Defaults for OTLP.
     pub const OTLP: Self = Self { body_bytes: 64 << 20, series: 2_000_000, ..Self::REMOTE_WRITE };
+}
+
+/// Which limit refused something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    BodyBytes,
+    Series,
+    Samples,
+    Labels,
+    NameBytes,
+    ValueBytes,
+    LabelSetBytes,
+    Buckets,
+}
+
+/// Their names in metrics, in the same order.
+const NAMES: [&str; 8] = [
+    "body_bytes",
+    "series_per_request",
+    "samples_per_request",
+    "labels",
+    "label_name_bytes",
+    "label_value_bytes",
+    "label_set_bytes",
+    "histogram_buckets",
+];
+
+static REFUSALS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
+
+impl Limit {
+    /// Counts a request, series or histogram that it refused.
+    #[cold]
+    pub(crate) fn refused(self) {
+        REFUSALS[self as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many requests, series and histograms each limit has refused in this process, by the limit's name.
+#[must_use]
+pub fn refusals() -> [(&'static str, u64); NAMES.len()] {
+    std::array::from_fn(|i| (NAMES[i], REFUSALS[i].load(Ordering::Relaxed)))
 }
 
 /// Counts down what one request may still bring.
@@ -54,14 +106,20 @@ impl Budget {
     #[inline]
     pub(crate) fn series(&mut self) -> Result<(), crate::Error> {
         let left = self.series.checked_sub(1);
-        self.series = left.ok_or(crate::Error::TooLarge { what: "series", limit: self.limit.0 })?;
+        self.series = left.ok_or_else(|| {
+            Limit::Series.refused();
+            crate::Error::TooLarge { what: "series", limit: self.limit.0 }
+        })?;
         Ok(())
     }
     /// Takes `n` samples, buckets or exemplars.
     #[inline]
     pub(crate) fn elements(&mut self, n: usize) -> Result<(), crate::Error> {
         let left = self.elements.checked_sub(n);
-        self.elements = left.ok_or(crate::Error::TooLarge { what: "samples", limit: self.limit.1 })?;
+        self.elements = left.ok_or_else(|| {
+            Limit::Samples.refused();
+            crate::Error::TooLarge { what: "samples", limit: self.limit.1 }
+        })?;
         Ok(())
     }
 }

@@ -693,3 +693,34 @@ proptest! {
         prop_assert_eq!(bits(&got[0].1), bits(&samples));
     }
 }
+
+#[test]
+fn v2_metadata_becomes_labels_when_asked_for() {
+    let f = fixture();
+    let receiver = Receiver::new(Arc::clone(&f.engine), Limits::REMOTE_WRITE).with_type_and_unit_labels(true);
+    let symbols = ["", "__name__", "m", "__type__", "mine", "__unit__", "seconds", "bytes"];
+    let series = |refs: &[u64], kind: i64, unit: i64, value: f64, t: i64| {
+        let metadata = message().int(1, kind).int(4, unit);
+        message().packed(1, refs).sub(2, sample(value, t)).sub(5, metadata)
+    };
+    for round in 0..2 {
+        let t = T + round;
+        let request = v2(&symbols)
+            .sub(5, series(&[1, 2], 1, 6, 1.0, t))
+            .sub(5, series(&[1, 2], 2, 7, 2.0, t))
+            .sub(5, series(&[1, 2, 3, 4, 5, 6], 0, 7, 3.0, t))
+            .sub(5, series(&[1, 2, 3, 4], 0, 0, 4.0, t))
+            .sub(5, series(&[1, 2], 0, 0, 5.0, t));
+        let receipt = receiver.receive(V2, &snappy(&request.0)).unwrap();
+        assert_eq!((receipt.samples_written, receipt.rejected.len()), (5, 0), "{:?}", receipt.rejected);
+    }
+    let got: Vec<_> = f.floats().into_iter().map(|(labels, samples)| (labels, samples[1].1)).collect();
+    let want = [
+        (r#"{__name__="m", __type__="counter", __unit__="seconds"}"#, 1.0),
+        (r#"{__name__="m", __type__="gauge", __unit__="bytes"}"#, 2.0),
+        (r#"{__name__="m", __type__="mine"}"#, 4.0),
+        (r#"{__name__="m", __unit__="bytes"}"#, 3.0),
+        (r#"{__name__="m"}"#, 5.0),
+    ];
+    assert_eq!(got, want.map(|(labels, value)| (labels.to_owned(), value)));
+}

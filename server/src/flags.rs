@@ -3,12 +3,14 @@
 //! Order of precedence: flag, environment (`MARIGRAM_` and the flag's name in capitals, dots and dashes as
 //! underscores), default. The parsed flags are the server's configuration, handed around as they are.
 
+use crate::limit_flags::LimitFlags;
 use crate::observe::log::Level;
 use crate::otlp_flags::OtlpFlags;
 use crate::query_flags::QueryFlags;
 use crate::wire::time_text;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use engine::{ExemplarPolicy, WalSync};
+use ingest::remote_write::Version;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +25,11 @@ use std::time::Duration;
     after_help = "Durations are written 1h30m, 15d, 250ms (units y w d h m s ms)."
 )]
 pub struct Flags {
+    /// YAML file with what may change while the server runs (write_relabel_configs); read again on SIGHUP
+    /// and /-/reload.
+    #[arg(long = "config.file", env = "MARIGRAM_CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
     /// Address to listen on for the API and remote write; repeat it for several.
     #[arg(long = "web.listen-address", env = "MARIGRAM_WEB_LISTEN_ADDRESS", value_name = "HOST:PORT")]
     #[arg(default_value = "127.0.0.1:9090", value_delimiter = ',')]
@@ -71,7 +78,8 @@ pub struct Flags {
     #[arg(action = clap::ArgAction::Set)]
     pub enable_lifecycle: bool,
 
-    /// Bytes of write requests in memory at the same time, in MiB; above it senders are told to retry.
+    /// Memory for write requests under way, in MiB: a quarter for their bodies, as far as these have come, a
+    /// quarter for gRPC calls, half for decoding. Above it senders are told to retry.
     #[arg(long = "web.max-inflight-write-mib", env = "MARIGRAM_WEB_MAX_INFLIGHT_WRITE_MIB")]
     #[arg(default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..1 << 20))]
     pub max_inflight_write_mib: u32,
@@ -80,6 +88,13 @@ pub struct Flags {
     #[arg(long = "web.write-queue-timeout", env = "MARIGRAM_WEB_WRITE_QUEUE_TIMEOUT")]
     #[arg(default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub write_queue_timeout: Duration,
+
+    /// Messages that remote write may send, comma-separated; others are answered 415.
+    #[arg(long = "web.remote-write-receiver.accepted-protobuf-messages", value_name = "NAMES")]
+    #[arg(env = "MARIGRAM_WEB_REMOTE_WRITE_RECEIVER_ACCEPTED_PROTOBUF_MESSAGES", value_delimiter = ',')]
+    #[arg(default_value = "prometheus.WriteRequest,io.prometheus.write.v2.Request")]
+    #[arg(value_parser = Version::from_name)]
+    pub accepted_messages: Vec<Version>,
 
     /// Data directory; created when missing.
     #[arg(long = "storage.tsdb.path", env = "MARIGRAM_STORAGE_TSDB_PATH", value_name = "DIR")]
@@ -185,6 +200,10 @@ pub struct Flags {
     #[command(flatten)]
     pub otlp: OtlpFlags,
 
+    /// Limits of series and requests.
+    #[command(flatten)]
+    pub limits: LimitFlags,
+
     /// All flags as text, for the status page.
     #[arg(skip)]
     pub shown: BTreeMap<String, String>,
@@ -276,6 +295,7 @@ impl Flags {
         let mut options = engine::Options::new(&self.path);
         options.wal_sync = self.wal_sync;
         options.out_of_order_window_ms = millis(self.out_of_order_window);
+        self.limits.set_engine_options(&mut options);
         options.exemplars_max = self.max_exemplars;
         options.exemplars_per_series_max = self.max_exemplars_per_series;
         options.exemplar_policy = self.exemplar_policy;

@@ -7,8 +7,10 @@
 
 pub mod access;
 pub mod api;
+pub mod config;
 pub mod error;
 pub mod flags;
+pub mod limit_flags;
 pub mod net;
 pub mod observe;
 pub mod otlp_flags;

@@ -6,7 +6,7 @@
 
 use crate::access::{Role, Unknown};
 use crate::api::otlp::{BODY_BYTES_MAX, code, store};
-use crate::api::write::room;
+use crate::api::write::{Room, room_for_call};
 use crate::error::ApiError;
 use crate::net::{Surroundings, Transport};
 use crate::state::App;
@@ -74,7 +74,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Bo
 }
 
 async fn export(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
-    let room = match room(&app, Some(MESSAGE_BYTES)).await {
+    let room = match room_for_call(&app, MESSAGE_BYTES).await {
         Ok(room) => room,
         Err(error) => return status(&error).into_http(),
     };
@@ -95,7 +95,7 @@ async fn export(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
 /// One call.
 struct Export {
     app: Arc<App>,
-    room: Option<tokio::sync::OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 impl UnaryService<Bytes> for Export {

@@ -43,6 +43,7 @@ pub fn run(flags: Flags) -> Result<(), String> {
 async fn serve(flags: Flags) -> Result<(), String> {
     let app = Arc::new(App::new(flags)?);
     stop_on_signals(app.stop.clone()).map_err(|e| format!("cannot listen to signals: {e}"))?;
+    reload_on_signal(Arc::clone(&app)).map_err(|e| format!("cannot listen to signals: {e}"))?;
     let mut servers = JoinSet::new();
     let mut addresses = Vec::new();
     let connections = Arc::new(Semaphore::new(app.limits.connections));
@@ -206,6 +207,19 @@ fn stop_on_signals(stop: Stop) -> io::Result<()> {
                 std::process::exit(130);
             }
             stop.raise();
+        }
+    });
+    Ok(())
+}
+
+/// SIGHUP reads the configuration file again.
+fn reload_on_signal(app: Arc<App>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let config = Arc::clone(&app.config);
+            // What is wrong is in the log, where whoever sent the signal looks.
+            let _ = tokio::task::spawn_blocking(move || config.reload()).await;
         }
     });
     Ok(())

@@ -5,6 +5,7 @@
 
 use crate::access::Access;
 use crate::api::cardinality::Cardinality;
+use crate::config::Configuration;
 use crate::error::{ApiError, ErrorType};
 use crate::flags::Flags;
 use crate::net::{Limits, Stop};
@@ -24,10 +25,12 @@ use tokio::sync::Semaphore;
 /// The server's state; share it as `Arc`.
 #[derive(Debug)]
 pub struct App {
-    /// The configuration.
+    /// The command line.
     pub flags: Flags,
     /// Who may do what.
     pub access: Access,
+    /// The configuration file.
+    pub config: Arc<Configuration>,
     /// Time limits of the network, for reading bodies.
     pub limits: Limits,
     /// PromQL.
@@ -46,8 +49,12 @@ pub struct App {
     pub reads: Arc<Semaphore>,
     /// Write requests being decoded at the same time.
     pub decodes: Arc<Semaphore>,
-    /// KiB of write requests in memory.
-    pub write_kib: Arc<Semaphore>,
+    /// KiB of the bodies of write requests in memory.
+    pub body_kib: Share,
+    /// KiB of memory for decoding them.
+    pub decode_kib: Share,
+    /// KiB of gRPC calls.
+    pub call_kib: Share,
     /// Whether the metadata of the own metrics was stored.
     pub metadata_stored: AtomicBool,
     /// Pages of these origins may read answers.
@@ -58,6 +65,21 @@ pub struct App {
     pub active: OnceLock<ActiveQueries>,
     storage: OnceLock<Storage>,
     closing: AtomicBool,
+}
+
+/// A part of the memory for writes.
+#[derive(Debug)]
+pub struct Share {
+    /// All of it, KiB.
+    pub kib: u32,
+    /// A permit for each KiB that is free.
+    pub free: Arc<Semaphore>,
+}
+
+impl Share {
+    fn new(kib: u32) -> Self {
+        Self { kib, free: Arc::new(Semaphore::new(kib as usize)) }
+    }
 }
 
 /// The opened storage engine and what decodes writes for it.
@@ -75,7 +97,7 @@ impl App {
     /// The state before the storage engine is open.
     ///
     /// # Errors
-    /// When `--web.cors.origin` is no regular expression, or the web configuration is wrong.
+    /// When `--web.cors.origin` is no regular expression, or a configuration file is wrong.
     pub fn new(flags: Flags) -> Result<Self, String> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let limits = Limits {
@@ -92,17 +114,21 @@ impl App {
             ),
         };
         let access = Access::open(flags.web_config_file.as_deref())?;
+        let config = Arc::new(Configuration::open(flags.config_file.as_deref())?);
         Ok(Self {
             access,
             query: QueryEngine::new(flags.query_options()),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(Arc::clone(&config)),
+            config,
             stop: Stop::default(),
             started: log::now(),
             queries: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
             lookups: Arc::new(Semaphore::new(flags.max_concurrency as usize)),
             reads: Arc::new(Semaphore::new(flags.remote_read_concurrent_limit as usize)),
             decodes: Arc::new(Semaphore::new(cores.max(2))),
-            write_kib: Arc::new(Semaphore::new(flags.max_inflight_write_mib as usize * 1024)),
+            body_kib: Share::new(flags.max_inflight_write_mib * 256),
+            decode_kib: Share::new(flags.max_inflight_write_mib * 512),
+            call_kib: Share::new(flags.max_inflight_write_mib * 256),
             metadata_stored: AtomicBool::new(false),
             cors_origin,
             cardinality: Mutex::default(),
@@ -115,10 +141,15 @@ impl App {
     }
     /// Hands over the opened storage engine; from now on the server is ready. A second one is ignored.
     pub fn set_engine(&self, engine: Arc<Engine>) {
-        let receiver = Arc::new(Receiver::new(Arc::clone(&engine), ingest::Limits::REMOTE_WRITE));
         let has_feature = |name: &str| self.flags.has_feature(name);
+        let limits = |defaults| self.flags.limits.request_limits(defaults);
+        let receiver = Receiver::new(Arc::clone(&engine), limits(ingest::Limits::REMOTE_WRITE))
+            .with_type_and_unit_labels(has_feature("type-and-unit-labels"))
+            .with_relabeling(self.config.relabeling());
+        let receiver = Arc::new(receiver);
         let config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), has_feature);
-        let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, ingest::Limits::OTLP);
+        let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, limits(ingest::Limits::OTLP))
+            .with_relabeling(self.config.relabeling());
         let otlp = Arc::new(otlp);
         self.metrics.otlp.watch(&otlp);
         match ActiveQueries::open(&self.flags.path, self.flags.max_concurrency as usize) {

@@ -2,6 +2,7 @@
 //!
 //! Known series cost a key comparison and the sample's bytes; labels are asked for only when a key is new.
 
+use super::cardinality::Refusal;
 use super::exemplars::ExemplarRules;
 use super::shard::{Bounds, Shard, Stored};
 use super::{ALIASES_MAX, Alias, Head, key_of};
@@ -53,6 +54,7 @@ struct Request<'a> {
     batch: &'a WriteBatch,
     bounds: Bounds,
     exemplars: ExemplarRules<'a>,
+    now: Timestamp,
     outcome: AppendOutcome,
     newest: Timestamp,
     oldest: Timestamp,
@@ -72,6 +74,7 @@ impl Head {
             batch,
             bounds,
             exemplars: self.exemplar_rules(bounds),
+            now,
             outcome: AppendOutcome::default(),
             newest: i64::MIN,
             oldest: i64::MAX,
@@ -162,13 +165,16 @@ impl Head {
                     }
                     How::Labels(canonical, labels) => {
                         let slot = if request.has_samples(target.entry) {
-                            self.get_or_create(&mut shard, *canonical, labels)
+                            self.get_or_create(&mut shard, (*canonical, labels, request.now)).map_err(Some)
                         } else {
-                            shard.find(*canonical, u32::MAX)
+                            shard.find(*canonical, u32::MAX).ok_or(None)
                         };
-                        let Some(slot) = slot else {
-                            request.reject_series(target.entry, labels);
-                            continue;
+                        let slot = match slot {
+                            Ok(slot) => slot,
+                            Err(refusal) => {
+                                request.reject_series(target.entry, refusal);
+                                continue;
+                            }
                         };
                         let key = request.batch.series[target.entry as usize].key;
                         if *canonical != key {
@@ -234,19 +240,22 @@ impl Head {
         }
     }
 
-    fn get_or_create(&self, shard: &mut Shard, canonical: u128, labels: &Labels) -> Option<u32> {
+    fn get_or_create(
+        &self,
+        shard: &mut Shard,
+        (canonical, labels, now): (u128, &Labels, Timestamp),
+    ) -> Result<u32, Refusal> {
         if let Some(slot) = shard.find(canonical, u32::MAX) {
-            return Some(slot);
+            return Ok(slot);
         }
-        if self.series.load(Relaxed) >= self.limits.series_max as u64 {
-            return None;
-        }
+        self.cardinality.admit(&shard.index, labels, self.series.load(Relaxed), now)?;
+        self.cardinality.add(&shard.index, labels);
         let id = self.next_id.fetch_add(1, Relaxed);
         let slot = shard.create(canonical, id, labels);
         let Shard { record, index, .. } = shard;
         record.define(id, index.slot_pairs(slot), |pair| index.pair_text(pair));
         self.series.fetch_add(1, Relaxed);
-        Some(slot)
+        Ok(slot)
     }
 }
 
@@ -385,20 +394,16 @@ impl Request<'_> {
 
     /// No series may be made for entry `i`.
     #[cold]
-    fn reject_series(&mut self, i: u32, labels: &Labels) {
+    fn reject_series(&mut self, i: u32, refusal: Option<Refusal>) {
         self.leave_out_exemplars(i);
-        if !self.has_samples(i) {
-            return;
-        }
+        // Without samples there was nothing to make a series for.
+        let Some(refusal) = refusal else { return };
         let (floats, histograms) = self.ranges(i);
         let (f, h) = (floats.len() as u64, histograms.len() as u64);
-        self.outcome.count_rejection(Rejection::SeriesLimit, f, h);
+        self.outcome.count_rejection(refusal.reason, f, h);
         self.outcome.rejected_entries.push(i);
-        if self.outcome.rejected.len() < NAMED_MAX {
-            let first = self.batch.timestamps.get(floats.start).copied();
-            let timestamp = first.or(self.batch.histograms.get(histograms.start).map(|h| h.0)).unwrap_or(0);
-            let reason = Rejection::SeriesLimit;
-            self.outcome.rejected.push(Rejected { labels: labels.clone(), timestamp, reason });
+        if self.outcome.invalid_series.len() < NAMED_MAX {
+            self.outcome.invalid_series.push(refusal.text);
         }
     }
 

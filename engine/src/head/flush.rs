@@ -63,8 +63,10 @@ impl Head {
                 shard.drop_sealed(slot, |chunk| chunk.flushing || defects::FLUSH_DROPS_NEW_CHUNKS);
                 self.exemplars.fetch_sub(shard.drop_exemplars(slot), Relaxed);
                 if shard.is_bare(slot) && shard.series[slot as usize].encoder.timestamp < quiet_before {
+                    let labels = shard.index.labels(slot);
                     shard.evict(slot);
                     self.series.fetch_sub(1, Relaxed);
+                    self.cardinality.remove(&shard.index, &labels);
                 }
             }
         }

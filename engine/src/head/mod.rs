@@ -8,6 +8,7 @@
 //! the log in the order in which they were applied, because they are handed over under the shard's lock.
 
 mod append;
+mod cardinality;
 mod exemplars;
 mod flush;
 mod ids;
@@ -20,12 +21,14 @@ mod shard;
 mod slab;
 mod symbols;
 
+pub(crate) use cardinality::SeriesLimits;
 pub(crate) use flush::{FlushedSeries, Part};
 pub(crate) use read::{HeadData, HeadSeries};
 pub(crate) use replay::Replay;
 pub(crate) use series::ChunkKind;
 pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 
+use cardinality::Cardinality;
 use shard::Shard;
 
 use crate::batch::series_key;
@@ -62,6 +65,7 @@ pub(crate) struct Head {
     series: AtomicU64,
     /// Exemplars held.
     exemplars: AtomicU64,
+    cardinality: Cardinality,
     /// The next series' number in the log.
     next_id: AtomicU64,
     limits: HeadLimits,
@@ -72,7 +76,7 @@ pub(crate) struct Head {
 pub(crate) struct HeadLimits {
     pub(crate) out_of_order_window_ms: i64,
     pub(crate) future_window_ms: i64,
-    pub(crate) series_max: usize,
+    pub(crate) series: SeriesLimits,
     pub(crate) exemplars: ExemplarLimits,
 }
 
@@ -88,6 +92,7 @@ impl Head {
             oldest: AtomicI64::new(i64::MAX),
             series: AtomicU64::new(0),
             exemplars: AtomicU64::new(0),
+            cardinality: Cardinality::new(limits.series),
             next_id: AtomicU64::new(0),
             limits,
         }
@@ -132,6 +137,13 @@ impl Head {
     pub(crate) fn visit_cardinality(&self, visit: &mut dyn FnMut(&str, &str, u64)) {
         for number in 0..self.shards.len() as u32 {
             self.shard(number).index.visit_cardinality(visit);
+        }
+    }
+
+    /// Counts what was restored, for the limits of new series.
+    pub(crate) fn count_restored(&self) {
+        for number in 0..self.shards.len() as u32 {
+            self.cardinality.add_all(&self.shard(number).index);
         }
     }
 

@@ -27,7 +27,8 @@ use crate::keys::{Canonical, Learned};
 use crate::labels::clip;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
-use crate::{Encoding, Error, Limits};
+use crate::relabel::Relabeling;
+use crate::{Decoded, Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, Ticket};
 use request::{Origin, Request};
 use resolve::Resolver;
@@ -76,6 +77,9 @@ pub struct Receipt {
     pub message: String,
     /// What was noticed on the way.
     pub noted: Noted,
+    /// Whether the same request may fare better a second later. What was stored stays stored; sending it
+    /// again changes nothing.
+    pub retry_later: bool,
     /// The engine's promise.
     pub ticket: Ticket,
 }
@@ -86,6 +90,7 @@ pub struct Receiver {
     engine: Arc<Engine>,
     config: Config,
     limits: Limits,
+    relabeling: Arc<Relabeling>,
     seen: Seen,
     canonical: Canonical,
     streams: Streams,
@@ -99,10 +104,17 @@ impl Receiver {
             engine,
             config,
             limits,
+            relabeling: Arc::default(),
             seen: Seen::default(),
             canonical: Canonical::default(),
             streams: Streams::default(),
         }
+    }
+
+    /// The same receiver under relabeling rules, which may change while it works.
+    #[must_use]
+    pub fn with_relabeling(self, relabeling: Arc<Relabeling>) -> Self {
+        Self { relabeling, ..self }
     }
 
     /// Decodes, translates and stores one `ExportMetricsServiceRequest`.
@@ -120,19 +132,34 @@ impl Receiver {
     fn store(&self, request: &mut Request) -> Result<Receipt, Error> {
         request.metadata.tell(&self.engine, &self.seen)?;
         let adds_up = request.has_delta && self.config.delta == DeltaMode::ToCumulative;
-        let Request { batch, unknown_keys, .. } = request;
-        self.canonical.apply(batch, |i| {
-            if adds_up {
-                unknown_keys.push(i);
-            }
-        });
+        self.name(request, adds_up);
         let (outcome, ticket) = if adds_up { self.add_up(request)? } else { self.append(request)? };
         let late = refused_points(request, &outcome);
+        let retry_later = outcome.passes_by_itself();
         let points = request.points.len() as u64 + request.skipped_points;
         let rejected = request.refusals.count + late;
         let mut messages = std::mem::take(&mut request.refusals.messages);
         describe(&outcome, &mut messages);
-        Ok(Receipt { points, rejected, message: messages.join("; "), noted: request.noted, ticket })
+        let (message, noted) = (messages.join("; "), request.noted);
+        Ok(Receipt { points, rejected, message, noted, retry_later, ticket })
+    }
+
+    /// Gives the batch the keys by which the engine knows its series best, under relabeling rules those of
+    /// the new labels. Where the request `adds_up`, the entries are noted whose best key is not known yet.
+    fn name(&self, request: &mut Request, adds_up: bool) {
+        let Some(rules) = self.relabeling.current() else {
+            let Request { batch, unknown_keys, .. } = request;
+            return self.canonical.apply(batch, |i| {
+                if adds_up {
+                    unknown_keys.push(i);
+                }
+            });
+        };
+        let mut batch = std::mem::take(&mut request.batch);
+        let mut resolver = Resolver::new(request, &self.config, &self.limits);
+        let relabeled = rules.relabel(&mut batch, &mut |e| resolver.original(e));
+        (request.batch, request.relabel) = (batch, Some(rules));
+        self.relabeling.count(&relabeled);
     }
 
     /// Stores a request that holds deltas as totals.
@@ -161,9 +188,13 @@ impl Receiver {
         exemplars::place(request, &self.config, &self.limits);
         let mut resolver = Resolver::new(request, &self.config, &self.limits);
         let mut learned = Learned::default();
+        // What a key stands for under rules is theirs to remember.
+        let learns = request.relabel.is_none();
         let appended = self.engine.append_batch(&request.batch, &mut |e| {
             let labels = resolver.labels(e)?;
-            learned.add(e.key, &labels);
+            if learns {
+                learned.add(e.key, &labels);
+            }
             Ok(labels)
         })?;
         let collisions = resolver.collisions();
@@ -185,6 +216,25 @@ pub fn decode_only(format: Format, encoding: Encoding, body: &[u8]) -> Result<us
         decode(request, (format, encoding), body, &CONFIG, &Limits::OTLP, &SEEN)?;
         request.metadata.remember(&SEEN);
         Ok(request.batch.timestamps.len() + request.batch.histograms.len())
+    })
+}
+
+/// Decodes and translates a request and stores nothing; deltas stay as they are.
+///
+/// # Errors
+/// As [`Receiver::receive`], apart from the engine's.
+pub fn inspect(
+    format: Format,
+    encoding: Encoding,
+    body: &[u8],
+    config: &Config,
+    limits: &Limits,
+) -> Result<Decoded, Error> {
+    request::with(|request| {
+        decode(request, (format, encoding), body, config, limits, &Seen::default())?;
+        let request: &Request = request;
+        let mut resolver = Resolver::new(request, config, limits);
+        Ok(Decoded::new(&request.batch, request.refusals.count, &mut |e| resolver.labels(e)))
     })
 }
 

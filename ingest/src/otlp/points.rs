@@ -300,7 +300,7 @@ fn explicit_point(
         return Ok(Err(why));
     }
     if h.counts.len() > walk.limits.buckets {
-        return Ok(Err(format!("histogram has more than {} buckets", walk.limits.buckets)));
+        return Ok(Err(crate::histogram::too_many_buckets(walk.limits)));
     }
     let key = common.key(metric, message);
     if walk.config.convert_histograms_to_nhcb {

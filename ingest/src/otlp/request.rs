@@ -5,8 +5,10 @@
 use super::noted::Noted;
 use crate::metadata::News;
 use crate::refusals::Refusals;
+use crate::relabel::Generation;
 use engine::{SeriesEntry, WriteBatch};
 use std::cell::Cell;
+use std::sync::Arc;
 use storage_format::model::Timestamp;
 
 /// Key offsets from here on mean the `target_info` of a resource.
@@ -161,6 +163,8 @@ pub(super) struct Request {
     /// A batch to fill, kept for its allocations.
     pub(super) spare: WriteBatch,
     pub(super) explicit: super::points::Explicit,
+    /// The relabeling rules in force when the request came.
+    pub(super) relabel: Option<Arc<Generation>>,
 }
 
 impl Request {
@@ -178,6 +182,7 @@ impl Request {
         self.noted = Noted::default();
         self.unknown_keys.clear();
         self.spare.clear();
+        self.relabel = None;
     }
     /// Ends a series of a data point: everything pushed since the last end belongs to it.
     #[inline]

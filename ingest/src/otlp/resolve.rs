@@ -34,6 +34,8 @@ pub(super) struct Resolver<'a> {
     names: BTreeMap<u32, Result<String, String>>,
     /// Attributes that fell together with another one.
     collisions: Cell<u64>,
+    /// Whether labels are asked for as they are before relabeling.
+    is_original: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -46,7 +48,8 @@ struct ResourceLabels {
 impl<'a> Resolver<'a> {
     pub(super) fn new(request: &'a Request, config: &'a Config, limits: &'a Limits) -> Self {
         let (resources, names) = (BTreeMap::new(), BTreeMap::new());
-        Self { request, config, limits, resources, names, collisions: Cell::new(0) }
+        let (collisions, is_original) = (Cell::new(0), false);
+        Self { request, config, limits, resources, names, collisions, is_original }
     }
 
     /// How many attributes fell together with another one under one label name so far.
@@ -65,14 +68,32 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The labels of a series of the batch before relabeling.
+    ///
+    /// # Errors
+    /// As [`Resolver::labels`].
+    pub(super) fn original(&mut self, entry: &SeriesEntry) -> Result<Labels, String> {
+        self.is_original = true;
+        let labels = self.labels(entry);
+        self.is_original = false;
+        labels
+    }
+
     fn finish(&self, labels: &LabelMap) -> Result<Labels, String> {
-        let mut pairs = Pairs::new(self.limits);
+        let rules = self.request.relabel.as_deref().filter(|_| !self.is_original);
+        let checked_later = self.is_original || rules.is_some();
+        let limits = if checked_later { &Limits::BEFORE_RELABELING } else { self.limits };
+        let mut pairs = Pairs::new(limits);
         for (name, value) in labels {
             if !value.is_empty() {
                 pairs.push(name.as_bytes(), value.as_bytes())?;
             }
         }
-        pairs.series()
+        match rules {
+            Some(rules) => pairs.relabeled(rules, self.limits),
+            None if self.is_original => pairs.any(),
+            None => pairs.series(),
+        }
     }
 
     /// The labels of one of a data point's series.

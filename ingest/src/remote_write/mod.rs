@@ -10,12 +10,13 @@ mod v2;
 
 use crate::compression::decompress;
 use crate::keys::{Canonical, Learned};
-use crate::labels::clip;
+use crate::labels::{Pairs, clip};
 use crate::limits::Budget;
 use crate::metadata::Seen;
 use crate::refusals::MESSAGES_MAX;
-use crate::{Encoding, Error, Limits};
-use engine::{AppendOutcome, Engine, Ticket};
+use crate::relabel::{Relabeled, Relabeling};
+use crate::{Decoded, Encoding, Error, Limits};
+use engine::{AppendOutcome, Engine, SeriesEntry, Ticket};
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
 
@@ -41,15 +42,36 @@ pub enum Version {
     V2,
 }
 
+impl Version {
+    const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    /// The version with a message's full name.
+    ///
+    /// # Errors
+    /// A sentence with the names there are.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|version| version.name() == name);
+        found.ok_or_else(|| format!("must be {V1_PROTO} or {V2_PROTO}"))
+    }
+    /// The full name of its message.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => V1_PROTO,
+            Self::V2 => V2_PROTO,
+        }
+    }
+}
+
 /// What became of a request. Answer once `ticket` says that it is durable: success when `rejected` is
 /// empty, else 400 with the reasons; what was written stays written.
 #[derive(Debug)]
 pub struct Receipt {
     /// Version of the request.
     pub version: Version,
-    /// Float samples stored.
+    /// Float samples stored, or dropped because the relabeling rules say so.
     pub samples_written: u64,
-    /// Native histograms stored.
+    /// Native histograms stored or dropped likewise.
     pub histograms_written: u64,
     /// Exemplars stored.
     pub exemplars_written: u64,
@@ -57,6 +79,9 @@ pub struct Receipt {
     pub rejected_count: u64,
     /// Why, for the first of them; empty when everything was stored.
     pub rejected: Vec<String>,
+    /// Whether the same request may fare better a second later. What was written stays written; writing it
+    /// again changes nothing.
+    pub retry_later: bool,
     /// The engine's promise.
     pub ticket: Ticket,
 }
@@ -114,6 +139,9 @@ pub struct Receiver {
 struct Known {
     seen: Seen,
     canonical: Canonical,
+    relabeling: Arc<Relabeling>,
+    /// Whether metadata becomes labels.
+    type_and_unit_labels: bool,
 }
 
 impl Receiver {
@@ -121,6 +149,19 @@ impl Receiver {
     #[must_use]
     pub fn new(engine: Arc<Engine>, limits: Limits) -> Self {
         Self { engine, limits, known: Known::default() }
+    }
+    /// The same receiver; when `on`, the metadata of a series of version 2 become its labels `__type__` and
+    /// `__unit__`.
+    #[must_use]
+    pub fn with_type_and_unit_labels(mut self, on: bool) -> Self {
+        self.known.type_and_unit_labels = on;
+        self
+    }
+    /// The same receiver under relabeling rules, which may change while it works.
+    #[must_use]
+    pub fn with_relabeling(mut self, relabeling: Arc<Relabeling>) -> Self {
+        self.known.relabeling = relabeling;
+        self
     }
     /// Decodes, validates and stores one request.
     ///
@@ -150,9 +191,9 @@ fn store(
 ) -> Result<Receipt, Error> {
     let (version, encoding) = negotiate(request)?;
     scratch::with(|scratch| {
-        decode(scratch, version, encoding, body, limits, &known.seen)?;
+        decode(scratch, (version, encoding), body, limits, known)?;
         scratch.metadata.tell(engine, &known.seen)?;
-        append(engine, version, scratch, limits, &known.canonical)
+        append(engine, version, scratch, limits, known)
     })
 }
 
@@ -162,30 +203,87 @@ fn store(
 /// # Errors
 /// As [`Receiver::receive`], apart from the engine's.
 pub fn decode_only(request: RequestInfo<'_>, body: &[u8]) -> Result<usize, Error> {
-    static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
+    static KNOWN: LazyLock<Known> = LazyLock::new(Known::default);
     let (version, encoding) = negotiate(request)?;
     scratch::with(|scratch| {
-        decode(scratch, version, encoding, body, &Limits::REMOTE_WRITE, &SEEN)?;
-        scratch.metadata.remember(&SEEN);
+        decode(scratch, (version, encoding), body, &Limits::REMOTE_WRITE, &KNOWN)?;
+        scratch.metadata.remember(&KNOWN.seen);
         Ok(scratch.batch.timestamps.len() + scratch.batch.histograms.len())
+    })
+}
+
+/// Decodes a request and stores nothing.
+///
+/// # Errors
+/// As [`Receiver::receive`], apart from the engine's.
+pub fn inspect(request: RequestInfo<'_>, body: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+    let encoding = negotiate(request)?;
+    scratch::with(|scratch| {
+        decode(scratch, encoding, body, limits, &Known::default())?;
+        let view: &Scratch = scratch;
+        Ok(Decoded::new(&view.batch, view.refusals.count, &mut |e| labels(encoding.0, view, e, limits)))
     })
 }
 
 fn decode(
     scratch: &mut Scratch,
-    version: Version,
-    encoding: Encoding,
+    (version, encoding): (Version, Encoding),
     body: &[u8],
     limits: &Limits,
-    seen: &Seen,
+    known: &Known,
 ) -> Result<(), Error> {
     scratch.clear();
+    scratch.type_and_unit_labels = known.type_and_unit_labels;
     decompress(encoding, body, limits.body_bytes, &mut scratch.body)?;
-    let budget = Budget::new(limits);
-    match version {
-        Version::V1 => v1::decode(scratch, limits, budget, seen),
-        Version::V2 => v2::decode(scratch, limits, budget, seen),
+    let mut budget = Budget::new(limits);
+    // Walked while the columns beside it fill.
+    let body = std::mem::take(&mut scratch.body);
+    let done = match version {
+        Version::V1 => v1::walk(&body, scratch, limits, &mut budget, &known.seen),
+        Version::V2 => v2::walk(&body, scratch, limits, &mut budget, &known.seen),
+    };
+    scratch.body = body;
+    done
+}
+
+/// The labels of a series of the batch, as they are stored.
+fn labels(version: Version, view: &Scratch, entry: &SeriesEntry, limits: &Limits) -> Result<Labels, String> {
+    match view.relabel.as_deref() {
+        None => pairs(version, view, entry, limits)?.series(),
+        Some(rules) => pairs(version, view, entry, &Limits::BEFORE_RELABELING)?.relabeled(rules, limits),
     }
+}
+
+fn pairs<'a>(
+    version: Version,
+    view: &'a Scratch,
+    entry: &SeriesEntry,
+    limits: &'a Limits,
+) -> Result<Pairs<'a>, String> {
+    match version {
+        Version::V1 => v1::pairs(view, entry, limits),
+        Version::V2 => v2::pairs(view, entry, limits),
+    }
+}
+
+/// Puts the batch under the relabeling rules in force; `None` when there are none.
+fn relabel(version: Version, scratch: &mut Scratch, relabeling: &Relabeling) -> Option<Relabeled> {
+    let rules = relabeling.current()?;
+    let mut batch = std::mem::take(&mut scratch.batch);
+    let relabeled =
+        rules.relabel(&mut batch, &mut |e| pairs(version, scratch, e, &Limits::BEFORE_RELABELING)?.any());
+    (scratch.batch, scratch.relabel) = (batch, Some(rules));
+    if !relabeled.moved.is_empty() {
+        scratch.exemplars.retain_mut(|pending| match relabeled.moved.get(pending.entry as usize) {
+            Some(Some(entry)) => {
+                pending.entry = *entry;
+                true
+            }
+            _ => false,
+        });
+    }
+    relabeling.count(&relabeled);
+    Some(relabeled)
 }
 
 fn append(
@@ -193,36 +291,41 @@ fn append(
     version: Version,
     scratch: &mut Scratch,
     limits: &Limits,
-    canonical: &Canonical,
+    known: &Known,
 ) -> Result<Receipt, Error> {
-    if version == Version::V2 {
-        canonical.apply(&mut scratch.batch, |_| ());
+    let relabeled = relabel(version, scratch, &known.relabeling);
+    let learns = version == Version::V2 && relabeled.is_none();
+    if learns {
+        known.canonical.apply(&mut scratch.batch, |_| ());
     }
     let wrong = read_exemplars(version, scratch, limits);
     let mut learned = Learned::default();
     let view: &Scratch = scratch;
-    let (outcome, ticket) = match version {
-        Version::V1 => engine.append_batch(&view.batch, &mut |e| v1::labels(view, e, limits))?,
-        Version::V2 => engine.append_batch(&view.batch, &mut |e| {
-            let labels = v2::labels(view, e, limits)?;
+    let (outcome, ticket) = engine.append_batch(&view.batch, &mut |e| {
+        let labels = labels(version, view, e, limits)?;
+        if learns {
             learned.add(e.key, &labels);
-            Ok(labels)
-        })?,
-    };
-    canonical.learn(learned);
+        }
+        Ok(labels)
+    })?;
+    known.canonical.learn(learned);
     let (samples, histograms) = (view.batch.timestamps.len() as u64, view.batch.histograms.len() as u64);
     let mut rejected = std::mem::take(&mut scratch.refusals.messages);
     describe(&outcome, &mut rejected);
     rejected.extend(wrong.into_iter().take(MESSAGES_MAX.saturating_sub(rejected.len())));
+    // What was to be dropped was handled as it should be, and is nothing to send again.
+    let dropped =
+        relabeled.map_or((0, 0), |r| (r.dropped_samples - r.dropped_histograms, r.dropped_histograms));
     let refused_floats = outcome.rejected_count.saturating_sub(outcome.rejected_histograms);
     Ok(Receipt {
         version,
-        samples_written: samples.saturating_sub(refused_floats),
-        histograms_written: histograms.saturating_sub(outcome.rejected_histograms),
+        samples_written: samples.saturating_sub(refused_floats) + dropped.0,
+        histograms_written: histograms.saturating_sub(outcome.rejected_histograms) + dropped.1,
         // Ones that are left out cost the sender nothing, as with Prometheus.
         exemplars_written: outcome.exemplars_stored,
         rejected_count: outcome.rejected_count + scratch.refusals.count,
         rejected,
+        retry_later: outcome.passes_by_itself(),
         ticket,
     })
 }

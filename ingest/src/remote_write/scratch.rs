@@ -2,8 +2,11 @@
 
 use crate::metadata::News;
 use crate::refusals::Refusals;
+use crate::relabel::Generation;
 use engine::WriteBatch;
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Bytes a thread keeps of each buffer between requests.
 const KEEP_BYTES: usize = 4 << 20;
@@ -25,6 +28,11 @@ pub(super) struct Scratch {
     pub(super) metadata: News,
     pub(super) refusals: Refusals,
     pub(super) exemplars: Vec<Pending>,
+    /// Whether metadata becomes labels; then the metadata of the series that have some, by key offset.
+    pub(super) type_and_unit_labels: bool,
+    pub(super) told: HashMap<u32, Told>,
+    /// The relabeling rules in force when the request came.
+    pub(super) relabel: Option<Arc<Generation>>,
 }
 
 /// An exemplar of the request: the number of its series in the batch, and its message in the body.
@@ -33,6 +41,15 @@ pub(super) struct Pending {
     pub(super) entry: u32,
     pub(super) start: u32,
     pub(super) end: u32,
+}
+
+/// What a series of version 2 says about its metric: symbols of name, help and unit, and the kind on the wire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Told {
+    pub(super) metric: u32,
+    pub(super) kind: u64,
+    pub(super) help: u32,
+    pub(super) unit: u32,
 }
 
 /// One entry of the symbol table: where it stands in the body, and its hash.
@@ -57,6 +74,10 @@ impl Scratch {
         self.metadata.clear();
         self.refusals.clear();
         self.exemplars.clear();
+        self.relabel = None;
+        if !self.told.is_empty() {
+            self.told = HashMap::new();
+        }
     }
     /// The bytes that name a series.
     pub(super) fn key_bytes(&self, offset: u32, len: u32) -> &[u8] {
@@ -76,6 +97,7 @@ impl Scratch {
         self.batch.histograms.shrink_to(1024);
         self.symbols.shrink_to(KEEP_ELEMENTS);
         self.metadata.clear();
+        self.relabel = None;
         self.exemplars.shrink_to(1024);
     }
 }

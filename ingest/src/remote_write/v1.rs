@@ -11,27 +11,14 @@ use crate::limits::{Budget, Limits};
 use crate::metadata::Seen;
 use crate::wire::{Field, Reader, varint_in_word};
 use engine::{Exemplar, Metadata, MetricType, SeriesEntry, WriteBatch, series_key};
-use storage_format::model::Labels;
 
 /// Tag of `TimeSeries.labels`.
 const LABELS: u8 = 0x0a;
 /// Tag of `TimeSeries.samples`.
 const SAMPLES: u8 = 0x12;
 
-/// Fills the scratch's columns from its body.
-pub(super) fn decode(
-    scratch: &mut Scratch,
-    limits: &Limits,
-    mut budget: Budget,
-    seen: &Seen,
-) -> Result<(), Error> {
-    let body = std::mem::take(&mut scratch.body);
-    let done = walk(&body, scratch, limits, &mut budget, seen);
-    scratch.body = body;
-    done
-}
-
-fn walk(
+/// Fills the scratch's columns from the body.
+pub(super) fn walk(
     body: &[u8],
     scratch: &mut Scratch,
     limits: &Limits,
@@ -265,14 +252,18 @@ fn label_pair<'a>(field: &Field<'a>) -> Result<Pair<'a>, Error> {
     Ok((name, value))
 }
 
-/// The labels of a series of the batch.
-pub(super) fn labels(scratch: &Scratch, entry: &SeriesEntry, limits: &Limits) -> Result<Labels, String> {
+/// The pairs that name a series of the batch.
+pub(super) fn pairs<'a>(
+    scratch: &'a Scratch,
+    entry: &SeriesEntry,
+    limits: &'a Limits,
+) -> Result<Pairs<'a>, String> {
     let mut run = Reader::new(scratch.key_bytes(entry.key_offset, entry.key_len));
     let mut pairs = Pairs::new(limits);
     while let Some((name, value)) = label(&mut run).map_err(|e| e.to_string())? {
         pairs.push(name, value)?;
     }
-    pairs.series()
+    Ok(pairs)
 }
 
 fn quote_run(run: &[u8]) -> String {

@@ -4,7 +4,7 @@
 //! refers to, in order, so that senders with different tables agree, and each symbol is hashed once a
 //! request; a series with a reference that leads nowhere is refused alone.
 
-use super::scratch::{Pending, SIDE, Scratch, Symbol};
+use super::scratch::{Pending, SIDE, Scratch, Symbol, Told};
 use super::v1::{forget_exemplars, has_exemplars, metric_type, quick_sample};
 use crate::Error;
 use crate::histogram;
@@ -13,24 +13,15 @@ use crate::labels::{Pairs, quote};
 use crate::limits::{Budget, Limits};
 use crate::metadata::Seen;
 use crate::wire::{Field, Reader, Value, push_varint};
-use engine::{Exemplar, Metadata, SeriesEntry, WriteBatch, series_key};
+use engine::{Exemplar, Metadata, MetricType, SeriesEntry, WriteBatch, series_key};
 use std::sync::OnceLock;
-use storage_format::model::{Labels, METRIC_NAME};
+use storage_format::model::METRIC_NAME;
 
-/// Fills the scratch's columns from its body.
-pub(super) fn decode(
-    scratch: &mut Scratch,
-    limits: &Limits,
-    mut budget: Budget,
-    seen: &Seen,
-) -> Result<(), Error> {
-    let body = std::mem::take(&mut scratch.body);
-    let done = walk(&body, scratch, limits, &mut budget, seen);
-    scratch.body = body;
-    done
-}
+const TYPE_LABEL: &[u8] = b"__type__";
+const UNIT_LABEL: &[u8] = b"__unit__";
 
-fn walk(
+/// Fills the scratch's columns from the body.
+pub(super) fn walk(
     body: &[u8],
     scratch: &mut Scratch,
     limits: &Limits,
@@ -67,15 +58,6 @@ fn walk(
         return Err(Error::BadPayload { what: "symbols table that does not start with \"\"", offset: 0 });
     }
     Ok(())
-}
-
-/// What a series says about its metric: symbols of name, help and unit, and the kind on the wire.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Told {
-    metric: u32,
-    kind: u64,
-    help: u32,
-    unit: u32,
 }
 
 /// The references that name a series: where their varints stand in the body, or in `side` when they came
@@ -159,7 +141,8 @@ fn series(
         }
     }
     let (offset, len) = refs.place(&scratch.side);
-    let Scratch { side, symbols, refusals, batch, exemplars, .. } = scratch;
+    let Scratch { side, symbols, refusals, batch, exemplars, type_and_unit_labels, told: tolds, .. } =
+        scratch;
     let bytes = refs.bytes(whole, side);
     let name = || quote_refs(whole, bytes, symbols);
     for (timestamp, why) in &refused {
@@ -178,6 +161,12 @@ fn series(
             return Ok(None);
         }
     };
+    let labeled = told.filter(|told| *type_and_unit_labels && has_labels(told, symbols));
+    let key = labeled.map_or(key, |told| {
+        let unit = symbols.get(told.unit as usize).map_or(0, |s| s.hash);
+        tolds.insert(offset, told);
+        keys::finish(keys::fold(keys::fold(key, u128::from(told.kind)), unit))
+    });
     if stored > 0 {
         batch.end_series(key, offset, len);
         return Ok(told.zip(metric).map(|(told, metric)| Told { metric, ..told }));
@@ -286,7 +275,7 @@ pub(super) fn exemplar(scratch: &Scratch, message: &[u8], limits: &Limits) -> Re
             _ => {}
         }
     }
-    pairs(&scratch.body, &refs, &scratch.symbols, |name, value| found.push(name, value))?;
+    each_pair(&scratch.body, &refs, &scratch.symbols, |name, value| found.push(name, value))?;
     Ok(Exemplar { labels: found.any()?, value, timestamp })
 }
 
@@ -333,7 +322,7 @@ fn learn(body: &[u8], scratch: &mut Scratch, told: &Option<Told>, seen: &Seen) {
 }
 
 /// Calls `each` with the pairs that `refs` name, as far as they lead somewhere.
-fn pairs<'a>(
+fn each_pair<'a>(
     body: &'a [u8],
     refs: &[u8],
     symbols: &[Symbol],
@@ -352,18 +341,42 @@ fn pairs<'a>(
     Ok(())
 }
 
-/// The labels of a series of the batch.
-pub(super) fn labels(scratch: &Scratch, entry: &SeriesEntry, limits: &Limits) -> Result<Labels, String> {
+/// The pairs that name a series of the batch.
+pub(super) fn pairs<'a>(
+    scratch: &'a Scratch,
+    entry: &SeriesEntry,
+    limits: &'a Limits,
+) -> Result<Pairs<'a>, String> {
     let refs = scratch.key_bytes(entry.key_offset, entry.key_len);
     let mut found = Pairs::new(limits);
-    pairs(&scratch.body, refs, &scratch.symbols, |name, value| found.push(name, value))?;
-    found.series()
+    let told = scratch.told.get(&entry.key_offset);
+    each_pair(&scratch.body, refs, &scratch.symbols, |name, value| {
+        // Metadata goes before what the sender calls by these names.
+        if told.is_some() && [TYPE_LABEL, UNIT_LABEL].contains(&name) {
+            return Ok(());
+        }
+        found.push(name, value)
+    })?;
+    if let Some(told) = told {
+        if metric_type(told.kind) != MetricType::Unknown {
+            found.push(TYPE_LABEL, metric_type(told.kind).name().as_bytes())?;
+        }
+        let unit = scratch.symbols.get(told.unit as usize).map_or(&b""[..], |s| s.of(&scratch.body));
+        found.push(UNIT_LABEL, unit)?;
+    }
+    Ok(found)
+}
+
+/// Whether metadata has anything that becomes a label.
+fn has_labels(told: &Told, symbols: &[Symbol]) -> bool {
+    metric_type(told.kind) != MetricType::Unknown
+        || symbols.get(told.unit as usize).is_some_and(|s| s.len > 0)
 }
 
 fn quote_refs(whole: Reader<'_>, refs: &[u8], symbols: &[Symbol]) -> String {
     let mut found = Vec::new();
     // Stops at what is broken or too much: a quote is cut anyway.
-    let _ = pairs(whole.slice(0, whole.end()), refs, symbols, |name, value| {
+    let _ = each_pair(whole.slice(0, whole.end()), refs, symbols, |name, value| {
         found.push((name, value));
         if found.len() < 64 { Ok(()) } else { Err(String::new()) }
     });

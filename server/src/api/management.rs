@@ -34,9 +34,15 @@ pub async fn only_when_enabled(State(app): State<Arc<App>>, request: Request, ne
     }
 }
 
-/// `POST|PUT /-/reload`: there is no configuration file, so nothing can have changed.
-pub async fn reload() -> StatusCode {
-    StatusCode::OK
+/// `POST|PUT /-/reload`: reads the configuration file again.
+pub async fn reload(State(app): State<Arc<App>>) -> Response {
+    let config = Arc::clone(&app.config);
+    let why = match tokio::task::spawn_blocking(move || config.reload()).await {
+        Ok(Ok(())) => return StatusCode::OK.into_response(),
+        Ok(Err(why)) => why,
+        Err(_) => "the file could not be read".to_owned(),
+    };
+    ApiError::internal(format!("failed to reload config: {why}")).into_text_response()
 }
 
 /// `POST|PUT /-/quit`

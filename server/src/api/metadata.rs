@@ -6,7 +6,6 @@ use crate::params::Params;
 use crate::state::App;
 use axum::extract::State;
 use axum::response::Response;
-use engine::MetricType;
 use std::sync::Arc;
 
 /// `GET /api/v1/metadata`
@@ -26,7 +25,7 @@ pub async fn metadata(State(app): State<Arc<App>>, params: Params) -> Result<Res
                     o.key(name).array(|a| {
                         for entry in entries.iter().take(per_metric) {
                             a.object(|o| {
-                                o.key("type").string(type_name(entry.metric_type));
+                                o.key("type").string(entry.metric_type.name());
                                 o.key("help").string(&entry.help);
                                 o.key("unit").string(&entry.unit);
                             });
@@ -47,18 +46,5 @@ fn number(params: &Params, name: &str) -> Result<Option<usize>, ApiError> {
             Ok(limit) => Ok(usize::try_from(limit).ok()),
             Err(_) => Err(ApiError::bad_data(format!("{name} must be a number"))),
         },
-    }
-}
-
-fn type_name(metric_type: MetricType) -> &'static str {
-    match metric_type {
-        MetricType::Unknown => "unknown",
-        MetricType::Counter => "counter",
-        MetricType::Gauge => "gauge",
-        MetricType::Histogram => "histogram",
-        MetricType::GaugeHistogram => "gaugehistogram",
-        MetricType::Summary => "summary",
-        MetricType::Info => "info",
-        MetricType::StateSet => "stateset",
     }
 }

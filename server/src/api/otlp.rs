@@ -3,18 +3,16 @@
 //! Answers are in the format of the request, errors as `google.rpc.Status`. Clients repeat requests only
 //! after 429, 502, 503 and 504, so what may succeed later is answered 503, and nothing else is.
 
-use super::write::{durable, overloaded, room};
+use super::write::{Room, decoded, durable, taken};
 use crate::error::{ApiError, ErrorType};
-use crate::net::read_body;
 use crate::state::App;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use hyper::{HeaderMap, StatusCode, header};
 use ingest::Encoding;
 use ingest::otlp::{Format, Receipt, response};
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Longest body in bytes, compressed and not.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
@@ -48,8 +46,7 @@ async fn receive(
     let name = headers.get(header::CONTENT_ENCODING).map_or("", |v| v.to_str().unwrap_or("?"));
     let encoding = Encoding::from_header(name)
         .ok_or_else(|| ApiError::new(ErrorType::Unsupported, "unsupported content encoding"))?;
-    let room = room(app, body.size_hint().exact()).await?;
-    let body = read_body(body, BODY_BYTES_MAX, &app.limits).await?;
+    let (body, room) = taken(app, body, BODY_BYTES_MAX).await?;
     store(app, format, encoding, body, room).await
 }
 
@@ -62,20 +59,16 @@ pub async fn store(
     format: Format,
     encoding: Encoding,
     body: impl AsRef<[u8]> + Send + 'static,
-    room: OwnedSemaphorePermit,
+    room: Room,
 ) -> Result<Receipt, ApiError> {
     let receiver = Arc::clone(&app.storage()?.otlp);
-    let decoded = app.run(&app.decodes, app.flags.write_queue_timeout, move |_| {
-        let receipt = receiver.receive(format, encoding, body.as_ref()).map_err(refusal);
-        drop((body, room));
-        receipt
-    });
-    let mut receipt = decoded.await.map_err(|error| match error.error_type {
-        ErrorType::Timeout => overloaded(app),
-        _ => error,
-    })?;
+    let decode = move || receiver.receive(format, encoding, body.as_ref()).map_err(refusal);
+    let mut receipt = decoded(app, room, decode).await?;
     durable(std::mem::take(&mut receipt.ticket)).await?;
     app.metrics.otlp.count(&receipt);
+    if receipt.retry_later {
+        return Err(ApiError::overloaded(receipt.message));
+    }
     Ok(receipt)
 }
 

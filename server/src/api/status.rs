@@ -47,6 +47,7 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>) -> Response {
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let damaged = app.engine().map_or(0, |engine| engine.corruption_count());
+    let (config_is_good, config_time) = app.config.last_reload();
     let retention = match app.flags.retention_time {
         time if time.is_zero() => "unlimited".to_owned(),
         time => format_duration(time),
@@ -57,8 +58,8 @@ pub async fn runtimeinfo(State(app): State<Arc<App>>) -> Response {
             o.key("CWD").string(&directory);
             o.key("hostname").string(&host);
             o.key("serverTime").string(&format_rfc3339(log::now(), true));
-            o.key("reloadConfigSuccess").boolean(true);
-            o.key("lastConfigTime").string(&format_rfc3339(app.started, false));
+            o.key("reloadConfigSuccess").boolean(config_is_good);
+            o.key("lastConfigTime").string(&format_rfc3339(config_time, false));
             o.key("corruptionCount").integer(i64::try_from(damaged).unwrap_or(i64::MAX));
             o.key("goroutineCount").integer(i64::try_from(threads).unwrap_or(0));
             o.key("GOMAXPROCS").integer(i64::try_from(cores).unwrap_or(1));
@@ -80,11 +81,12 @@ pub async fn flags(State(app): State<Arc<App>>) -> Response {
     })
 }
 
-/// `GET /api/v1/status/config`: there is no configuration file yet, so an empty one.
-pub async fn config() -> Response {
+/// `GET /api/v1/status/config`: the configuration file in force.
+pub async fn config(State(app): State<Arc<App>>) -> Response {
+    let text = app.config.text();
     success(|json| {
         json.object(|o| {
-            o.key("yaml").string("{}\n");
+            o.key("yaml").string(if text.is_empty() { "{}\n" } else { &text });
         });
     })
 }

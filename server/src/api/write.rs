@@ -5,22 +5,25 @@
 //! senders log.
 
 use crate::error::{ApiError, ErrorType};
-use crate::net::read_body;
-use crate::state::App;
-use axum::body::{Body, HttpBody};
+use crate::net::BodyReader;
+use crate::state::{App, Share};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use engine::Ticket;
 use hyper::{HeaderMap, StatusCode, header};
 use ingest::remote_write::{Receipt, RequestInfo, Version, negotiate};
+use query::CancelToken;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Longest compressed body in bytes.
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// Memory a request needs while it is decoded, as a multiple of its compressed length.
-const EXPANSION: u64 = 5;
+/// Memory a request needs while it is decoded, as a multiple of its compressed length, besides the body.
+const EXPANSION: u64 = 4;
+/// Room for a body is taken in pieces of so many bytes.
+const ROOM_STEP_BYTES: usize = 64 << 10;
 
 /// `POST /api/v1/write`
 pub async fn remote_write(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -29,11 +32,19 @@ pub async fn remote_write(State(app): State<Arc<App>>, request: Request) -> Resp
         Ok((version, _)) => version,
         Err(error) => return refusal(error).into_text_response(),
     };
+    if !app.flags.accepted_messages.contains(&version) {
+        let accepted: Vec<_> = app.flags.accepted_messages.iter().map(|version| version.name()).collect();
+        let (name, accepted) = (version.name(), accepted.join(", "));
+        let why = format!("{name} protobuf message is not accepted by this server; only accepts {accepted}");
+        return ApiError::new(ErrorType::Unsupported, why).into_text_response();
+    }
     let (receipt, response) = match receive(&app, head.headers, body).await {
         Ok(receipt) if receipt.rejected.is_empty() => (Some(receipt), StatusCode::NO_CONTENT.into_response()),
         Ok(receipt) => {
             let text = receipt.rejected.join("\n");
-            (Some(receipt), ApiError::bad_data(text).into_text_response())
+            let error =
+                if receipt.retry_later { ApiError::overloaded(text) } else { ApiError::bad_data(text) };
+            (Some(receipt), error.into_text_response())
         }
         Err(error) => (None, error.into_text_response()),
     };
@@ -45,20 +56,31 @@ pub async fn remote_write(State(app): State<Arc<App>>, request: Request) -> Resp
 
 async fn receive(app: &Arc<App>, headers: HeaderMap, body: Body) -> Result<Receipt, ApiError> {
     let receiver = Arc::clone(&app.storage()?.receiver);
-    let room = room(app, body.size_hint().exact()).await?;
-    let body = read_body(body, BODY_BYTES_MAX, &app.limits).await?;
-    let decoded = app.run(&app.decodes, app.flags.write_queue_timeout, move |_| {
-        let receipt = receiver.receive(info(&headers), &body).map_err(refusal);
-        drop((body, room));
-        receipt
-    });
-    let mut receipt = decoded.await.map_err(|error| match error.error_type {
-        ErrorType::Timeout => overloaded(app),
-        _ => error,
-    })?;
+    let (body, room) = taken(app, body, BODY_BYTES_MAX).await?;
+    let decode = move || receiver.receive(info(&headers), &body).map_err(refusal);
+    let mut receipt = decoded(app, room, decode).await?;
     durable(std::mem::take(&mut receipt.ticket)).await?;
     app.metrics.writes.count(&receipt);
     Ok(receipt)
+}
+
+/// Runs `decode` on a blocking thread when it is this request's turn, and gives its room back.
+///
+/// # Errors
+/// `decode`'s own, and that its turn did not come in time.
+pub async fn decoded<T: Send + 'static>(
+    app: &App,
+    room: Room,
+    decode: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let work = move |_: &CancelToken| {
+        let _room = room;
+        decode()
+    };
+    app.run(&app.decodes, app.flags.write_queue_timeout, work).await.map_err(|error| match error.error_type {
+        ErrorType::Timeout => overloaded(app),
+        _ => error,
+    })
 }
 
 /// Waits until the engine has made a write durable.
@@ -82,17 +104,55 @@ fn info(headers: &HeaderMap) -> RequestInfo<'_> {
     RequestInfo { content_type: text(header::CONTENT_TYPE), content_encoding: text(header::CONTENT_ENCODING) }
 }
 
-/// Waits for memory to hold a request of `length` compressed bytes in.
+/// Memory that a request holds; dropping it gives it back.
+#[derive(Debug)]
+pub struct Room {
+    _body: Option<OwnedSemaphorePermit>,
+    _decoding: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `limit` bytes as far as there is room, and waits for the room to decode it. What a
+/// sender only promises takes no room from others.
+///
+/// # Errors
+/// When the body is not as it should be, or no room came free in time.
+pub async fn taken(app: &App, body: Body, limit: usize) -> Result<(Vec<u8>, Room), ApiError> {
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    let all = app.body_kib.kib as usize * 1024;
+    let (mut used, mut covered) = (0, 0);
+    let mut reader = BodyReader::new(body, limit, &app.limits)?;
+    while let Some(piece) = reader.next().await? {
+        used += piece.len();
+        // Whoever has all of it needs no more: a body may be larger than what there is.
+        if used > covered && covered < all {
+            let step = (used - covered).max(ROOM_STEP_BYTES).next_multiple_of(1024).min(all - covered);
+            let room = room(app, &app.body_kib, step as u64).await?;
+            covered += step;
+            match &mut held {
+                Some(held) => held.merge(room),
+                None => held = Some(room),
+            }
+        }
+        reader.keep(&piece);
+    }
+    let bytes = reader.into_bytes();
+    let decoding = room(app, &app.decode_kib, bytes.len() as u64 * EXPANSION).await?;
+    Ok((bytes, Room { _body: held, _decoding: decoding }))
+}
+
+/// Room for a gRPC call, whose message arrives in one piece: taken from a share of its own, so that calls
+/// that never come to an end hold up nobody but their like.
 ///
 /// # Errors
 /// When none came free in time.
-pub async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit, ApiError> {
-    // A body of unknown length is taken for a large one.
-    let length = length.unwrap_or(BODY_BYTES_MAX as u64 / EXPANSION);
-    let all = u64::from(app.flags.max_inflight_write_mib) * 1024;
-    let kib = (length.saturating_mul(EXPANSION) / 1024 + 1).min(all);
-    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-    let room = Arc::clone(&app.write_kib).acquire_many_owned(kib);
+pub async fn room_for_call(app: &App, message_bytes: u64) -> Result<Room, ApiError> {
+    let room = room(app, &app.call_kib, message_bytes * (1 + EXPANSION)).await?;
+    Ok(Room { _body: None, _decoding: room })
+}
+
+async fn room(app: &App, share: &Share, bytes: u64) -> Result<OwnedSemaphorePermit, ApiError> {
+    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(share.kib);
+    let room = Arc::clone(&share.free).acquire_many_owned(kib);
     match tokio::time::timeout(app.flags.write_queue_timeout, room).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(overloaded(app)),
@@ -101,7 +161,7 @@ pub async fn room(app: &App, length: Option<u64>) -> Result<OwnedSemaphorePermit
 
 /// Too much is under way.
 #[must_use]
-pub fn overloaded(app: &App) -> ApiError {
+fn overloaded(app: &App) -> ApiError {
     app.metrics.writes.refused.fetch_add(1, Ordering::Relaxed);
     ApiError::overloaded("too many writes under way, retry later")
 }

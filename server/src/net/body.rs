@@ -2,6 +2,7 @@
 
 use super::Limits;
 use axum::body::Body;
+use bytes::Bytes;
 use hyper::body::Body as _;
 use std::pin::Pin;
 use std::time::Duration;
@@ -40,27 +41,64 @@ const STALL: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// See [`BodyError`].
-pub async fn read_body(mut body: Body, limit: usize, limits: &Limits) -> Result<Vec<u8>, BodyError> {
-    let hint = body.size_hint();
-    let expected = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
-    if expected > limit {
-        return Err(BodyError::TooLarge { limit });
+pub async fn read_body(body: Body, limit: usize, limits: &Limits) -> Result<Vec<u8>, BodyError> {
+    let mut reader = BodyReader::new(body, limit, limits)?;
+    while let Some(piece) = reader.next().await? {
+        reader.keep(&piece);
     }
-    let mut bytes = Vec::with_capacity(expected.min(RESERVE_BYTES_MAX));
-    let deadline = Instant::now() + limits.body;
-    loop {
-        let next = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-        let frame = match timeout_at(deadline.min(Instant::now() + STALL), next).await {
-            Err(_) => return Err(BodyError::Slow),
-            Ok(None) => return Ok(bytes),
-            Ok(Some(Err(_))) => return Err(BodyError::Broken),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        if let Some(data) = frame.data_ref() {
-            if data.len() > limit - bytes.len() {
-                return Err(BodyError::TooLarge { limit });
-            }
-            bytes.extend_from_slice(data);
+    Ok(reader.into_bytes())
+}
+
+/// A body being read piece by piece, so that its reader can do something between them.
+#[derive(Debug)]
+pub struct BodyReader {
+    body: Body,
+    bytes: Vec<u8>,
+    limit: usize,
+    deadline: Instant,
+}
+
+impl BodyReader {
+    /// A reader of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When a declared length is above the limit.
+    pub fn new(body: Body, limit: usize, limits: &Limits) -> Result<Self, BodyError> {
+        let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if expected > limit {
+            return Err(BodyError::TooLarge { limit });
         }
+        let bytes = Vec::with_capacity(expected.min(RESERVE_BYTES_MAX));
+        Ok(Self { body, bytes, limit, deadline: Instant::now() + limits.body })
+    }
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let next = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let frame = match timeout_at(self.deadline.min(Instant::now() + STALL), next).await {
+                Err(_) => return Err(BodyError::Slow),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => return Err(BodyError::Broken),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            if let Ok(data) = frame.into_data() {
+                if data.len() > self.limit - self.bytes.len() {
+                    return Err(BodyError::TooLarge { limit: self.limit });
+                }
+                return Ok(Some(data));
+            }
+        }
+    }
+    /// Keeps a piece that [`BodyReader::next`] gave.
+    pub fn keep(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+    }
+    /// What was kept.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }

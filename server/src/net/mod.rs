@@ -9,7 +9,7 @@ mod stream;
 pub mod tls;
 
 pub use accept::{Listener, Surroundings};
-pub use body::{BodyError, read_body};
+pub use body::{BodyError, BodyReader, read_body};
 pub use http1::{HTTP1, http1};
 pub use limits::Limits;
 pub use stop::Stop;

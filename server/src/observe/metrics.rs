@@ -7,6 +7,7 @@ use super::family::{Families, Family, Kind, Sample, Summary};
 use super::http::HttpMetrics;
 use super::{process, storage};
 use crate::api::status;
+use crate::config::Configuration;
 use ingest::otlp::Note;
 use ingest::remote_write::{Receipt, Version};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,8 @@ pub struct Metrics {
     pub writes: WriteMetrics,
     /// OTLP.
     pub otlp: OtlpMetrics,
+    /// The configuration file.
+    pub config: Arc<Configuration>,
     query_slices: [Summary; 4],
     /// Queries refused, by the limit they met.
     query_limits: [AtomicU64; QUERY_LIMITS.len()],
@@ -59,6 +62,11 @@ pub struct QueryUse {
 }
 
 impl Metrics {
+    /// Counters at zero, and what the configuration file has to tell.
+    #[must_use]
+    pub fn new(config: Arc<Configuration>) -> Self {
+        Self { config, ..Self::default() }
+    }
     /// Counts how long a part of a query took.
     pub fn observe_query(&self, slice: QuerySlice, seconds: f64) {
         self.query_slices[slice as usize].observe(seconds);
@@ -96,6 +104,14 @@ impl Metrics {
         families.counter("marigram_panics_total", "Requests that ended in a panic.", count(&self.panics));
         self.writes.collect(&mut families);
         self.otlp.collect(&mut families);
+        self.config.collect(&mut families);
+        let refusals = ingest::refusals().map(|(limit, n)| (vec![("limit", limit.to_owned())], n as f64));
+        families.add(
+            "marigram_limit_refusals_total",
+            "Requests, series and histograms that a limit of requests refused.",
+            Kind::Counter,
+            refusals.to_vec(),
+        );
         if let Some(engine) = engine {
             storage::collect(&mut families, &engine.stats());
         }

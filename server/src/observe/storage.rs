@@ -109,6 +109,9 @@ fn rejections(families: &mut Families, stats: &Stats) {
         Rejection::OutOfBounds => "out_of_bounds",
         Rejection::DuplicateTimestamp => "duplicate_timestamp",
         Rejection::SeriesLimit => "series_limit",
+        Rejection::MetricSeriesLimit => "metric_series_limit",
+        Rejection::LabelValuesLimit => "label_values_limit",
+        Rejection::NewSeriesRate => "new_series_rate",
     };
     let of = |wanted: Rejection| {
         let at = Rejection::ALL.iter().position(|r| *r == wanted);

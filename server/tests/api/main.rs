@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod configuration;
 mod damage;
 mod grafana;
 mod network;

@@ -3,10 +3,10 @@
 use crate::support::{Server, server};
 
 /// Labels, timestamp in milliseconds, value.
-type Sample<'a> = (&'a [(&'a str, &'a str)], i64, f64);
+pub(crate) type Sample<'a> = (&'a [(&'a str, &'a str)], i64, f64);
 
 /// A `WriteRequest` with one sample a series.
-fn request(series: &[Sample<'_>]) -> Vec<u8> {
+pub(crate) fn request(series: &[Sample<'_>]) -> Vec<u8> {
     let mut request = Vec::new();
     for (labels, timestamp, value) in series {
         let mut one = Vec::new();
@@ -39,7 +39,7 @@ fn varint(mut n: u64) -> Vec<u8> {
 }
 
 /// Snappy's block format with literals only.
-fn snappy(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn snappy(bytes: &[u8]) -> Vec<u8> {
     let mut out = varint(bytes.len() as u64);
     for literal in bytes.chunks(60) {
         out.push((literal.len() as u8 - 1) << 2);
@@ -52,7 +52,7 @@ fn write(server: &Server, headers: &[&str], body: &[u8]) -> crate::support::Repl
     server.ask("POST", "/api/v1/write", headers, body)
 }
 
-const V1: &[&str] = &["Content-Type: application/x-protobuf", "Content-Encoding: snappy"];
+pub(crate) const V1: &[&str] = &["Content-Type: application/x-protobuf", "Content-Encoding: snappy"];
 
 #[test]
 fn an_acknowledged_sample_is_there() {
@@ -114,10 +114,69 @@ fn version_2_answers_with_counts_also_when_it_refuses() {
 #[test]
 fn overload_asks_the_sender_to_come_back() {
     let server = server(&["--web.max-inflight-write-mib=1", "--web.write-queue-timeout=10ms"]);
-    let all = server.app.write_kib.clone().try_acquire_many_owned(1024).expect("nothing is under way");
+    let all = server.app.decode_kib.free.clone().try_acquire_many_owned(512).expect("nothing is under way");
     let reply = write(&server, V1, &snappy(&request(&[])));
     assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
     drop(all);
     assert_eq!(write(&server, V1, &snappy(&request(&[]))).status, 204);
     assert!(server.get("/metrics").text().contains("marigram_remote_write_refused_total 1"));
+}
+
+#[test]
+fn messages_that_are_not_accepted_are_answered_415() {
+    let server =
+        server(&["--web.remote-write-receiver.accepted-protobuf-messages=io.prometheus.write.v2.Request"]);
+    let reply = write(&server, V1, b"");
+    assert_eq!(reply.status, 415);
+    assert_eq!(
+        reply.text().trim(),
+        "prometheus.WriteRequest protobuf message is not accepted by this server; only accepts \
+         io.prometheus.write.v2.Request"
+    );
+    let v2 = "Content-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    assert_eq!(write(&server, &[v2], &snappy(b"")).status, 204);
+}
+
+#[test]
+fn limits_of_series_refuse_new_ones_only() {
+    let server = server(&["--storage.series.max-per-metric=2", "--storage.series.max-new-per-second=1"]);
+    let now = server::observe::log::now();
+    let names: Vec<String> = (0..3).map(|i| i.to_string()).collect();
+    let of = |name: &'static str, i: usize| [("__name__", name), ("i", names[i].as_str())];
+    let (a, b, c) = (of("m", 0), of("m", 1), of("m", 2));
+    let body = |t| snappy(&request(&[(&a, t, 1.0), (&b, t, 1.0), (&c, t, 1.0)]));
+    for round in 0..2 {
+        let reply = write(&server, V1, &body(now + round));
+        assert_eq!(reply.status, 400);
+        let text = "limit of 2 active series of metric \"m\" reached for series {__name__=\"m\", i=\"2\"}";
+        assert_eq!(reply.text().trim(), text);
+    }
+    assert_eq!(
+        server.get("/api/v1/query?query=count(count_over_time(m[1m])==2)").json("/data/result/0/value/1"),
+        "2"
+    );
+    // Ten at once, and those that time brings meanwhile.
+    let many: Vec<String> = (0..300).map(|i| format!("n{i}")).collect();
+    let many: Vec<_> = many.iter().map(|name| [("__name__", name.as_str())]).collect();
+    let many: Vec<Sample<'_>> = many.iter().map(|labels| (&labels[..], now, 1.0)).collect();
+    let reply = write(&server, V1, &snappy(&request(&many)));
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    assert!(reply.text().starts_with("limit of 1 new series a second reached for series {__name__=\"n"));
+    let metrics = server.get("/metrics");
+    assert!(metrics.text().contains("reason=\"metric_series_limit\"} 2"), "{}", metrics.text());
+    assert!(!metrics.text().contains("reason=\"new_series_rate\"} 0"), "{}", metrics.text());
+}
+
+#[test]
+fn a_body_larger_than_its_share_of_memory_is_taken_all_the_same() {
+    let server = server(&["--web.max-inflight-write-mib=1", "--web.write-queue-timeout=100ms"]);
+    let now = server::observe::log::now();
+    // Random digits, so that no compression helps: literals only.
+    let names: Vec<String> =
+        (0..12_000u64).map(|i| format!("m{:016x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let series: Vec<_> = names.iter().map(|name| [("__name__", name.as_str())]).collect();
+    let series: Vec<Sample<'_>> = series.iter().map(|labels| (&labels[..], now, 1.0)).collect();
+    let body = snappy(&request(&series));
+    assert!(body.len() > 512 << 10, "{} bytes", body.len());
+    assert_eq!(write(&server, V1, &body).status, 204);
 }

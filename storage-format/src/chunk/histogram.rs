@@ -98,6 +98,9 @@ pub fn decode(bytes: &[u8], out: &mut Vec<HistogramSample>) -> Result<(), Format
     starts::decode(take_part(&mut cursor)?, &times, &mut begins)?;
     let hints = take_runs(&mut cursor, times.len(), 3)?;
     let distinct = cursor.varint_up_to(times.len())?;
+    if distinct == 0 && !times.is_empty() {
+        return Err(cursor.malformed());
+    }
     let mut layouts = Vec::new();
     for _ in 0..distinct {
         layouts.push(Layout::decode(&mut cursor)?);

@@ -36,7 +36,7 @@ const NEXT_ID: u8 = 1 << 4;
 const SAME_START: u8 = 1 << 6;
 
 /// Collects one batch record. Reuse it: `clear` keeps the allocations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BatchBuilder {
     table: LabelTableBuilder,
     definitions: Vec<u8>,
@@ -48,6 +48,24 @@ pub struct BatchBuilder {
     id: u64,
     timestamp: Timestamp,
     start: Timestamp,
+}
+
+impl Default for BatchBuilder {
+    fn default() -> Self {
+        Self {
+            table: LabelTableBuilder::default(),
+            definitions: Vec::new(),
+            definition_count: 0,
+            floats: Vec::new(),
+            float_count: 0,
+            histograms: Vec::new(),
+            histogram_count: 0,
+            // Before the first one, so that a new builder writes what a cleared one does.
+            id: u64::MAX,
+            timestamp: 0,
+            start: 0,
+        }
+    }
 }
 
 impl BatchBuilder {

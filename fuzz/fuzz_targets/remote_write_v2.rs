@@ -1,0 +1,5 @@
+//! Fuzz target: `targets::remote_write_v2`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::remote_write_v2(data));

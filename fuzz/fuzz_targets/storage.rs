@@ -1,0 +1,5 @@
+//! Fuzz target: `targets::storage`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::storage(data));

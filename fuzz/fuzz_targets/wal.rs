@@ -1,0 +1,5 @@
+//! Fuzz target: `targets::wal`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::wal(data));
