@@ -19,6 +19,7 @@ use crate::{Decoded, Encoding, Error, Limits};
 use engine::{AppendOutcome, Engine, SeriesEntry, Ticket};
 use scratch::Scratch;
 use std::sync::{Arc, LazyLock};
+use storage_format::model::Labels;
 
 /// The content type of remote write 2.0, for servers that announce it.
 pub const V2_PROTO: &str = "io.prometheus.write.v2.Request";
