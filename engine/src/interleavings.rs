@@ -4,6 +4,7 @@
 
 use crate::head::{Head, HeadLimits};
 use crate::io::{FileSystem, memory::MemoryDisk};
+use crate::snapshot::read_head;
 use crate::sync::{RwLock, thread};
 use crate::wal::{Wal, replay::Log};
 use crate::{MatchOp, Matcher, WalSync, WriteBatch, series_key};
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use storage_format::model::labels::put_key;
-use storage_format::model::{Labels, TimeRange, Timestamp};
+use storage_format::model::{Labels, Samples, TimeRange, Timestamp};
 use storage_format::wal::record;
 
 fn in_many_orders(scenario: impl Fn() + Send + Sync + 'static) {
@@ -31,7 +32,7 @@ fn log(disk: &MemoryDisk, held: bool) -> Wal {
 /// What the log holds after the worst loss of power.
 fn durable(disk: &MemoryDisk) -> Vec<Vec<u8>> {
     let (mut found, cut) = (Vec::new(), disk.power_cut(None, &mut |_| 0));
-    let mut visit = |run: &[(u8, &[u8])]| found.extend(run.iter().map(|(_, payload)| payload.to_vec()));
+    let mut visit = |run: &[(u8, &[u8])], _| found.extend(run.iter().map(|(_, payload)| payload.to_vec()));
     Log::read(&cut, Path::new("/wal"), 0, &mut visit).expect("reads");
     found
 }
@@ -160,14 +161,9 @@ fn a_selection_sees_whole_requests_while_a_flush_takes_and_publishes() {
             }
             for series in found.iter().flatten() {
                 let times = seen.entry(series.labels.to_string()).or_default();
-                for chunk in &series.data.chunks {
-                    times.extend(chunk.min..=chunk.max);
-                }
-                if let Some((_, count)) = &series.data.open {
-                    // Requests come in order, so the open chunk holds the newest.
-                    let known = times.last().copied().unwrap_or(0);
-                    times.extend(known + 1..=known + Timestamp::from(*count));
-                }
+                let mut samples = Samples::default();
+                read_head(&series.data, TimeRange::ALL, &mut samples).expect("decodes");
+                times.extend(samples.timestamps);
             }
             let counts: Counts = seen.into_iter().map(|(labels, times)| (labels, times.len())).collect();
             let first = counts.values().next().copied().unwrap_or(0);

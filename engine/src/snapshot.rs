@@ -125,7 +125,7 @@ fn append_range(samples: &Samples, range: TimeRange, into: &mut Samples) {
 }
 
 /// Appends the head's part: what came in order before what came late.
-fn read_head(data: &HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
+pub(crate) fn read_head(data: &HeadData, range: TimeRange, into: &mut Samples) -> Result<(), Error> {
     let corrupt = |source| Error::Corrupt { path: PathBuf::from("head"), source };
     for pass in [false, true] {
         for chunk in data.chunks.iter().filter(|c| c.is_late() == pass && c.overlaps(range)) {

@@ -79,7 +79,8 @@ impl Head {
             newest: i64::MIN,
             oldest: i64::MAX,
         };
-        SCRATCH.with_borrow_mut(|scratch| {
+        SCRATCH.with(|scratch| {
+            let scratch = &mut *scratch.borrow_mut();
             let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
             self.append_known(&mut request, scratch, wal);
             if !scratch.unknown.is_empty() {

@@ -7,10 +7,11 @@ use super::series::{Rare, SealedChunk};
 use super::{Head, Shard};
 use crate::select::postings::{asks_for_prefixes, resolve};
 use crate::snapshot::add_text;
+use crate::sync::MutexGuard;
 use crate::{Error, Matcher, defects};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use storage_format::model::{Labels, TimeRange, Timestamp};
 
 /// One selected series of the head.
