@@ -62,10 +62,11 @@ mod tests {
             // Text that runs into its neighbour is not the same text.
             of(&[("a", "12")]),
             of(&[("a", "1"), ("a2", "")]),
+            of(&[("a", "1cz")]),
         ];
         let mut keys = Keys::default();
         let ordinals: Vec<usize> = sets.iter().map(|l| keys.ordinal(l, |n| n != "b")).collect();
-        assert_eq!(ordinals, [0, 0, 1, 2, 1, 3, 0]);
-        assert_eq!(keys.len(), 4);
+        assert_eq!(ordinals, [0, 0, 1, 2, 1, 3, 0, 4]);
+        assert_eq!(keys.len(), 5);
     }
 }
