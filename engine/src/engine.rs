@@ -1,6 +1,6 @@
 //! The engine's door: open, append, snapshot, flush, close. Sequences of verbs; the rooms do the work.
 
-use crate::block::Block;
+use crate::block::LiveBlock;
 use crate::compaction::worker;
 use crate::exemplars::ExemplarLimits;
 use crate::head::{Head, HeadLimits, SeriesLimits};
@@ -9,13 +9,14 @@ use crate::metadata::{Metadata, MetadataStore};
 use crate::recovery::{Corruptions, recover};
 use crate::snapshot::BlockList;
 use crate::store::Store;
+use crate::tombstones::{self, Deletions};
 use crate::wal::Wal;
 use crate::{
     AppendOutcome, DamagedBlock, Error, Matcher, Options, SeriesEntry, Snapshot, Stats, Ticket, WriteBatch,
     series_key,
 };
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use storage_format::catalog::{BlockEntry, Catalog};
@@ -68,6 +69,11 @@ pub(crate) struct Inner {
     pub(crate) blocks: Arc<BlockList>,
     /// The catalog on disk. Its lock is held by the one job that runs.
     pub(crate) catalog: Mutex<Catalog>,
+    /// The deletes that blocks still need, newer ones than the catalog on disk included; changed only under
+    /// the catalog's lock.
+    pub(crate) deletions: Mutex<Deletions>,
+    /// Whether the log may lack the record of a delete in `deletions`.
+    pub(crate) unlogged: AtomicBool,
     /// Numbers of blocks, checkpoints and catalogs: never used twice, also not after a failure, when it is
     /// unknown what the disk's catalog names.
     pub(crate) number: AtomicU64,
@@ -92,6 +98,8 @@ pub(crate) struct Counters {
     pub(crate) merges: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    pub(crate) deletes: AtomicU64,
+    pub(crate) rewrites: AtomicU64,
 }
 
 /// A mutex's content, also after a panic of somebody who held it: what is under these locks is whole.
@@ -157,8 +165,10 @@ impl Engine {
             head,
             wal,
             blocks: Arc::new(RwLock::new(Arc::new(recovered.blocks))),
-            number: AtomicU64::new(recovered.catalog.number),
+            number: AtomicU64::new(recovered.number),
             catalog: Mutex::new(recovered.catalog),
+            deletions: Mutex::new(recovered.deletions),
+            unlogged: AtomicBool::new(false),
             metadata,
             closing: Mutex::new(false),
             wake: Condvar::new(),
@@ -318,6 +328,28 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes the samples inside `range` of the series matched by any of `sets` (by no matcher at all:
+    /// every series). No snapshot taken from now on shows them, and when this returns no crash brings them
+    /// back; readers that have selected already go on with what they have. Samples appended later are not
+    /// touched, whatever their time. Waits for the background job that runs. The space is given back later,
+    /// see [`Engine::clean_tombstones`].
+    ///
+    /// # Errors
+    /// `Limit` when too many deletes wait to be applied to blocks, `ReadOnly` or `Closed` when writes are
+    /// refused: nothing is deleted then. When the log fails after that, the samples are gone as far as
+    /// readers can see, but a crash may bring all of them back.
+    pub fn delete(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Result<(), Error> {
+        self.inner.delete(sets, range)
+    }
+
+    /// Rewrites every block of which samples were deleted and returns when their space is free.
+    ///
+    /// # Errors
+    /// When a block cannot be read or written; the others are rewritten.
+    pub fn clean_tombstones(&self) -> Result<(), Error> {
+        self.inner.clean_tombstones()
+    }
+
     /// Makes a consistent copy of everything acknowledged so far under `snapshots/<name>` of the data
     /// directory: hard links to the blocks, and a checkpoint of the head. Another engine can open it.
     ///
@@ -341,16 +373,16 @@ impl Engine {
     /// The live blocks, those flushed first first.
     #[must_use]
     pub fn blocks(&self) -> Vec<BlockEntry> {
-        self.inner.live_blocks().iter().map(|block| block.entry).collect()
+        self.inner.live_blocks().iter().map(|block| ***block).collect()
     }
 
     /// The live blocks in which damage was met since the directory was opened. Their files are kept, merges
     /// leave them alone, and reading what is damaged of them fails (or is left out of partial answers).
     #[must_use]
     pub fn damaged_blocks(&self) -> Vec<DamagedBlock> {
-        let damaged = |block: &Arc<Block>| {
+        let damaged = |block: &Arc<LiveBlock>| {
             let reason = block.damage()?.to_owned();
-            Some(DamagedBlock { entry: block.entry, path: block.path().to_owned(), reason })
+            Some(DamagedBlock { entry: ***block, path: block.path().to_owned(), reason })
         };
         self.inner.live_blocks().iter().filter_map(damaged).collect()
     }
@@ -401,8 +433,7 @@ impl Drop for Engine {
 impl Inner {
     /// Samples before this instant are beyond the retention.
     pub(crate) fn kept_from(&self) -> Timestamp {
-        let newest =
-            self.head.newest().into_iter().chain(self.live_blocks().iter().map(|b| b.entry.max)).max();
+        let newest = self.head.newest().into_iter().chain(self.live_blocks().iter().map(|b| b.max)).max();
         newest.map_or(i64::MIN, |newest| newest.saturating_sub(self.options.retention_ms))
     }
 
@@ -410,7 +441,7 @@ impl Inner {
         self.number.fetch_add(1, Relaxed) + 1
     }
 
-    pub(crate) fn live_blocks(&self) -> Arc<Vec<Arc<Block>>> {
+    pub(crate) fn live_blocks(&self) -> Arc<Vec<Arc<LiveBlock>>> {
         Arc::clone(&self.blocks.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -454,13 +485,17 @@ impl Inner {
             samples_appended: load(&self.counters.appended),
             samples_rejected: std::array::from_fn(|i| load(&self.counters.rejected[i])),
             blocks: blocks.len() as u64,
-            block_bytes: blocks.iter().map(|block| block.entry.bytes).sum(),
+            block_bytes: blocks.iter().map(|block| block.bytes).sum(),
             wal_fsyncs: load(&wal.fsyncs),
             wal_fsync_seconds: load(&wal.fsync_micros) as f64 / 1e6,
             wal_bytes: load(&wal.bytes),
             wal_failures: load(&wal.failures),
             flushes: load(&self.counters.flushes),
             merges: load(&self.counters.merges),
+            rewrites: load(&self.counters.rewrites),
+            deletes: load(&self.counters.deletes),
+            tombstone_selectors: tombstones::selectors(&lock(&self.deletions)) as u64,
+            tombstone_selectors_max: self.options.tombstones_max as u64,
             checkpoints: load(&self.counters.checkpoints),
             failures: load(&self.counters.failures),
             damaged_blocks: blocks.iter().filter(|block| block.damage().is_some()).count() as u64,

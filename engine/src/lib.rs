@@ -25,6 +25,7 @@ mod stats;
 mod store;
 mod sync;
 mod ticket;
+mod tombstones;
 mod wal;
 
 pub use batch::{SeriesEntry, WriteBatch, series_key};

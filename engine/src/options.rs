@@ -43,6 +43,8 @@ pub struct Options {
     /// New series a second in the long run, ten times as many at once; 0 is no limit. Default: 250,000, which
     /// is more than one machine's senders can cause by starting.
     pub new_series_per_second: u32,
+    /// Most selectors of deletes that may wait to be applied to blocks. Default: 4,096.
+    pub tombstones_max: usize,
     /// Most exemplars in the head, over all series; 0 keeps none. When it is half full they are written to a
     /// block early. One takes some 200 bytes. Default: 100,000.
     pub exemplars_max: usize,
@@ -68,6 +70,7 @@ impl Options {
             series_per_metric_max: 5_000_000,
             values_per_label_max: 5_000_000,
             new_series_per_second: 250_000,
+            tombstones_max: 4096,
             exemplars_max: 100_000,
             exemplars_per_series_max: 128,
             exemplar_policy: ExemplarPolicy::Always,

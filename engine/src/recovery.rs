@@ -6,24 +6,30 @@
 //! is told, and the damaged files of log and checkpoint, which are replaced soon, are kept under `damaged`.
 
 use crate::Error;
-use crate::block::{Block, block_path};
+use crate::block::{Block, LiveBlock, block_path};
 use crate::defects;
-use crate::head::{Head, Replay};
+use crate::head::{Change, Head, Replay};
 use crate::metadata::MetadataStore;
 use crate::store::Store;
+use crate::tombstones::{Deletion, Deletions, with};
 use crate::wal::replay::Log;
 use rayon::prelude::*;
 use std::sync::Arc;
 use storage_format::FormatError;
 use storage_format::catalog::Catalog;
 use storage_format::checkpoint;
+use storage_format::tombstone::read_tombstone;
 use storage_format::wal::record;
 
 /// What was found and put back.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) catalog: Catalog,
-    pub(crate) blocks: Vec<Arc<Block>>,
+    pub(crate) blocks: Vec<Arc<LiveBlock>>,
+    /// The deletes that blocks still need.
+    pub(crate) deletions: Deletions,
+    /// No block, checkpoint or catalog has a higher number, and none had one before a delete found here.
+    pub(crate) number: u64,
     /// Where the log goes on.
     pub(crate) next: u64,
     /// Whether anything came from the log. What was read may stand in the page cache only, so nothing may
@@ -118,17 +124,25 @@ fn replay(
     head: &Head,
     metadata: &MetadataStore,
     damage: &mut Vec<String>,
-) -> Result<Log, Error> {
+) -> Result<(Log, Vec<Deletion>), Error> {
+    let mut deletes = Vec::new();
     let dir = store.wal_dir();
     let name = dir.display();
     let replay = Replay::new(head);
     let mut visit = |run: &[(u8, &[u8])], lossy: bool| {
-        let mut batches = Vec::with_capacity(run.len());
+        let mut changes = Vec::with_capacity(run.len());
         for (record_type, payload) in run {
             match *record_type {
-                record::BATCH | record::EXEMPLARS => batches.push((*record_type, *payload)),
+                record::BATCH | record::EXEMPLARS => changes.push(Change::Append(*record_type, payload)),
+                record::DELETE => match read_delete(payload) {
+                    Ok(deletion) => {
+                        changes.push(Change::Delete(deletion.sets.clone(), deletion.tombstone.range));
+                        deletes.push(deletion);
+                    }
+                    Err(e) => damage.push(format!("{name}: {e}")),
+                },
                 // They are known, unless the batch before is lost.
-                record::DEFINITIONS => batches.extend(lossy.then_some((*record_type, *payload))),
+                record::DEFINITIONS => changes.extend(lossy.then_some(Change::Append(*record_type, payload))),
                 record::METADATA => match record::read_metadata(payload) {
                     Ok(entries) => metadata.restore(entries),
                     Err(e) => damage.push(format!("{name}: {e}")),
@@ -136,7 +150,7 @@ fn replay(
                 unknown => damage.push(format!("{name}: a record of unknown type {unknown} is lost")),
             }
         }
-        damage.extend(replay.apply(&batches).iter().map(|e| format!("{name}: {e}")));
+        damage.extend(replay.apply(&changes).iter().map(|e| format!("{name}: {e}")));
     };
     let log = Log::read(&*store.fs, &dir, from, &mut visit)?;
     let orphans = replay.orphans();
@@ -145,7 +159,32 @@ fn replay(
             "{name}: {orphans} samples are lost, because what says of which series they are is lost"
         ));
     }
-    Ok(log)
+    Ok((log, deletes))
+}
+
+fn read_delete(payload: &[u8]) -> Result<Deletion, String> {
+    let tombstone = read_tombstone(payload).map_err(|e| e.to_string())?;
+    Deletion::read(tombstone)
+}
+
+/// The deletes that blocks still need, of the catalog and of the log, and the highest number any of either
+/// names.
+fn deletions(catalog: &Catalog, logged: Vec<Deletion>, damage: &mut Vec<String>) -> (Deletions, u64) {
+    let (mut all, mut number) = (Deletions::new(), catalog.number);
+    for tombstone in &catalog.tombstones {
+        number = number.max(tombstone.last_block);
+        match Deletion::read(tombstone.clone()) {
+            Ok(deletion) => all = with(&all, deletion),
+            Err(e) => damage.push(format!("catalog: {e}")),
+        }
+    }
+    for deletion in logged {
+        number = number.max(deletion.tombstone.last_block);
+        if catalog.blocks.iter().any(|block| deletion.holds_for(block)) {
+            all = with(&all, deletion);
+        }
+    }
+    (all, number)
 }
 
 /// Puts the engine's state back as the directory holds it.
@@ -166,7 +205,10 @@ pub(crate) fn recover(
         if damage.is_empty() { Vec::new() } else { vec![store.checkpoint_path(catalog.checkpoint)] };
     let mut corruptions = Corruptions { checkpoint: damage.len() as u64, log: 0 };
     reports.append(&mut damage);
-    let mut log = replay(store, catalog.log_position, head, metadata, &mut damage)?;
+    let (mut log, deletes) = replay(store, catalog.log_position, head, metadata, &mut damage)?;
+    let (deletions, number) = deletions(&catalog, deletes, &mut damage);
+    let live = |block| Arc::new(LiveBlock::new(block, &deletions));
+    let blocks = blocks.into_iter().map(live).collect();
     corruptions.log = (log.damage.len() + damage.len()) as u64;
     kept.append(&mut log.damaged_files);
     reports.extend(log.damage.into_iter().chain(damage).chain(log.notices));
@@ -179,5 +221,14 @@ pub(crate) fn recover(
     let next = if defects::POSITION_REUSED { log.end } else { log.end.max(catalog.log_position) };
     head.recount_oldest();
     head.count_restored();
-    Ok(Recovered { catalog, blocks, next, from_log: log.records > 0, reports, corruptions })
+    Ok(Recovered {
+        catalog,
+        blocks,
+        deletions,
+        number,
+        next,
+        from_log: log.records > 0,
+        reports,
+        corruptions,
+    })
 }

@@ -1,12 +1,12 @@
 //! Point-in-time views: what a query reads.
 //!
 //! Where it sits: `Engine::snapshot` makes them, the query engine selects from them. A selection takes the
-//! head's part and the list of blocks at the same moment, while no request is half applied: it sees of every
-//! request all samples or none, also when a flush moves them. What a flush has published and not yet dropped
+//! head's part and the list of blocks at the same moment, while no request or delete is half applied: it sees
+//! of every one all or nothing, also when a flush moves samples. What a flush has published and not yet dropped
 //! from the head is seen twice, and merged. Several selections see one moment when they were fixed together
 //! ([`Snapshot::at_once`]). Nothing here holds a lock after it returns.
 
-use crate::block::{Block, BlockSeries};
+use crate::block::{BlockSeries, LiveBlock};
 use crate::damage::{Missing, tolerate};
 use crate::head::{Head, HeadData, HeadSeries, decode_chunk};
 use crate::{Error, Matcher};
@@ -51,7 +51,7 @@ struct FixedSelection {
 }
 
 /// The live blocks of one moment.
-type LiveBlocks = Arc<Vec<Arc<Block>>>;
+type LiveBlocks = Arc<Vec<Arc<LiveBlock>>>;
 
 /// One selected series; its samples are decoded on demand, from any thread.
 #[derive(Debug, Clone)]
@@ -170,6 +170,25 @@ fn append_chunk<E>(
         at <= histograms || range.contains(sample.0)
     });
     Ok(())
+}
+
+/// Drops the samples inside `range` from what was added behind `before` (floats, histograms); both kinds
+/// ascend there.
+pub(crate) fn drop_range(samples: &mut Samples, before: (usize, usize), range: TimeRange) {
+    let added = &samples.timestamps[before.0..];
+    let first = before.0 + added.partition_point(|t| *t < range.start);
+    let end = before.0 + added.partition_point(|t| *t < range.end);
+    if first < end {
+        samples.timestamps.drain(first..end);
+        samples.values.drain(first..end);
+        if !samples.starts.is_empty() {
+            samples.starts.drain(first..end);
+        }
+    }
+    let added = &samples.histograms[before.1..];
+    let first = before.1 + added.partition_point(|h| h.0 < range.start);
+    let end = before.1 + added.partition_point(|h| h.0 < range.end);
+    samples.histograms.drain(first..end.max(first));
 }
 
 /// Of a float and a histogram with the same timestamp the one that was there first wins: drops from what
@@ -488,6 +507,6 @@ fn live(blocks: &BlockList) -> LiveBlocks {
 
 /// The blocks with samples in `range`, those flushed first first: of samples with the same timestamp theirs
 /// hold.
-fn overlapping(live: &LiveBlocks, range: TimeRange) -> Vec<Arc<Block>> {
+fn overlapping(live: &LiveBlocks, range: TimeRange) -> Vec<Arc<LiveBlock>> {
     live.iter().filter(|block| block.range().overlaps(&range)).cloned().collect()
 }

@@ -44,6 +44,14 @@ pub struct Stats {
     pub flushes: u64,
     /// Merges of blocks.
     pub merges: u64,
+    /// Blocks rewritten without what was deleted from them.
+    pub rewrites: u64,
+    /// Deletes.
+    pub deletes: u64,
+    /// Selectors of deletes that blocks still need.
+    pub tombstone_selectors: u64,
+    /// How many of them there may be.
+    pub tombstone_selectors_max: u64,
     /// Checkpoints of the head.
     pub checkpoints: u64,
     /// Failures of background work.

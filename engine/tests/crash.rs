@@ -52,6 +52,8 @@ struct History {
     requests: Vec<Request>,
     /// Exemplars by their trace: series and timestamp, changes of the disk before and after.
     traces: BTreeMap<String, (Key, usize, usize)>,
+    /// Deletes: when they began and were acknowledged, and what they took.
+    deletes: Vec<(usize, usize, Vec<Key>)>,
     /// When, the name of a copy, and what it must hold.
     copies: Vec<(usize, String, Ledger)>,
     /// What ran from which change of the disk on.
@@ -93,7 +95,8 @@ fn open(disk: &MemoryDisk) -> Result<Engine, engine::Error> {
 }
 
 fn labels(series: usize) -> Labels {
-    Labels::from_pairs([("__name__", "m"), ("n", &series.to_string())])
+    let (n, third) = (series.to_string(), (series % 3).to_string());
+    Labels::from_pairs([("__name__", "m"), ("n", &n), ("third", &third)])
 }
 
 fn append(engine: &Engine, disk: &MemoryDisk, history: &mut History, random: &mut Random) {
@@ -193,6 +196,14 @@ fn run(disk: &MemoryDisk, random: &mut Random) -> History {
                 append_exemplars(&engine, disk, &mut history, random);
                 "append of exemplars"
             }
+            8 => {
+                delete(&engine, disk, &mut history, random);
+                "delete"
+            }
+            9 if random.below(2) == 0 => {
+                engine.clean_tombstones().expect("cleans");
+                "clean tombstones"
+            }
             _ => {
                 append(&engine, disk, &mut history, random);
                 "append"
@@ -201,6 +212,33 @@ fn run(disk: &MemoryDisk, random: &mut Random) -> History {
         history.phases.push((began, phase));
     }
     history
+}
+
+/// Deletes one series in three, or all, over a random range or all time.
+fn delete(engine: &Engine, disk: &MemoryDisk, history: &mut History, random: &mut Random) {
+    let rest = (random.below(4) > 0).then(|| random.below(3));
+    let from = random.below(history.now as usize + 1) as i64;
+    let range = match random.below(3) {
+        0 => TimeRange::ALL,
+        _ => TimeRange::closed(from, from + random.below(8_000_000) as i64),
+    };
+    let third = |rest: usize| Matcher::new(MatchOp::Equal, "third", &rest.to_string()).expect("matcher");
+    let began = disk.recorded();
+    engine.delete(&[rest.map(third).into_iter().collect()], range).expect("no fault is injected here");
+    let done = disk.recorded();
+    let meant = |(n, t): &Key| rest.is_none_or(|rest| n % 3 == rest) && range.contains(*t);
+    let gone: Vec<Key> = history.live.keys().copied().filter(meant).collect();
+    for key in &gone {
+        history.events.entry(*key).or_default().push(Event { began, done, value: None });
+        history.live.remove(key);
+    }
+    history.deletes.push((began, done, gone));
+    // Exemplars of a series go when nothing else is left of it in a block.
+    for ((n, _), _, done) in history.traces.values_mut() {
+        if rest.is_none_or(|rest| *n % 3 == rest) {
+            *done = usize::MAX;
+        }
+    }
 }
 
 fn read_all(engine: &Engine) -> Ledger {
@@ -230,6 +268,11 @@ fn check(engine: &Engine, history: &History, changes: usize) {
     for (key, events) in history.events.iter().filter(|(key, _)| !found.contains_key(key)) {
         let allowed = History::allowed(events, changes);
         assert!(allowed.contains(&None), "acknowledged and lost: {key:?}, {events:?} at {changes}");
+    }
+    for (_, _, keys) in history.deletes.iter().filter(|(began, done, _)| *began < changes && changes < *done)
+    {
+        let left = keys.iter().filter(|key| found.contains_key(key)).count();
+        assert!(left == 0 || left == keys.len(), "a delete was done by half at {changes}");
     }
     check_exemplars(engine, history, changes);
 }
@@ -429,6 +472,8 @@ fn fail_once(seed: u64, n: usize, times: usize) -> (usize, Option<&'static str>)
     let mut random = Random::new(seed);
     let opened = || open(&disk).or_else(|_| open(&disk)).or_else(|_| open(&disk));
     let (mut submitted, mut acknowledged) = (Ledger::new(), Vec::new());
+    // What each failed delete may have taken.
+    let mut doubtful: Vec<Vec<Key>> = Vec::new();
     let mut engine = opened().expect("opens when the disk works again");
     for i in 0..4 + random.below(11) as i64 {
         let mut samples = Samples::default();
@@ -450,6 +495,19 @@ fn fail_once(seed: u64, n: usize, times: usize) -> (usize, Option<&'static str>)
             Err(e) => assert!(matches!(e, engine::Error::ReadOnly { .. }), "{e}"),
         }
         let _ = match i % 6 {
+            2 => {
+                let third = Matcher::new(MatchOp::Equal, "third", "1").expect("matcher");
+                let deleted = engine.delete(&[vec![third]], TimeRange::ALL);
+                let (gone, kept) = acknowledged.into_iter().partition(|(n, _)| n % 3 == 1);
+                acknowledged = kept;
+                if deleted.is_ok() {
+                    doubtful.clear();
+                    submitted.retain(|(n, _), _| n % 3 != 1);
+                } else {
+                    doubtful.push(gone);
+                }
+                deleted
+            }
             3 => engine.flush(),
             4 => engine.compact(),
             5 => engine.copy(&format!("copy-{i}")),
@@ -470,6 +528,10 @@ fn fail_once(seed: u64, n: usize, times: usize) -> (usize, Option<&'static str>)
     }
     for sample in &acknowledged {
         assert!(found.contains_key(sample), "seed {seed}, operation {n}: acknowledged and lost: {sample:?}");
+    }
+    for samples in &doubtful {
+        let left = samples.iter().filter(|sample| found.contains_key(sample)).count();
+        assert!(left == 0 || left == samples.len(), "seed {seed}, operation {n}: a delete was done by half");
     }
     (operations, failed)
 }

@@ -25,8 +25,6 @@ pub enum ErrorType {
     NotFound,
     /// Switched off by a flag.
     Disabled,
-    /// Not part of this version.
-    NotImplemented,
     /// Storage is still opening.
     NotReady,
     /// Too much at once: come back in a second.
@@ -54,7 +52,7 @@ impl ErrorType {
             Self::NotFound => "not_found",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
-            Self::Disabled | Self::NotImplemented | Self::NotReady | Self::Overloaded => "unavailable",
+            Self::Disabled | Self::NotReady | Self::Overloaded => "unavailable",
         }
     }
     /// Its status code.
@@ -70,7 +68,6 @@ impl ErrorType {
             // Prometheus answers 500 here; a switched-off endpoint is no failure of the server.
             Self::Disabled | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,

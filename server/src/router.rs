@@ -62,8 +62,8 @@ fn api(app: &Arc<App>) -> Router<Arc<App>> {
     let admin_routes = Routes::default()
         .route("/admin/tsdb/flush", Role::Admin, post_or_put(admin::flush))
         .route("/admin/tsdb/snapshot", Role::Admin, post_or_put(admin::snapshot))
-        .route("/admin/tsdb/delete_series", Role::Admin, post_or_put(admin::not_yet))
-        .route("/admin/tsdb/clean_tombstones", Role::Admin, post_or_put(admin::not_yet))
+        .route("/admin/tsdb/delete_series", Role::Admin, post_or_put(admin::delete_series))
+        .route("/admin/tsdb/clean_tombstones", Role::Admin, post_or_put(admin::clean_tombstones))
         .route("/admin/tsdb/compact", Role::Admin, post_or_put(admin::compact))
         .0
         .route_layer(from_fn_with_state(Arc::clone(app), admin::only_when_enabled));

@@ -4,11 +4,13 @@
 //! catalog u64 · log position of the checkpoint u64 · number of the checkpoint u64 (0: none) · shards u32 ·
 //! number of blocks u32 · blocks, each: number u64, rank u64, first timestamp i64, last timestamp i64, level u32,
 //! series u64, samples u64, float samples of the
-//! densest series u64, bytes u64 · CRC-32C of everything before u32.
+//! densest series u64, bytes u64 · number of tombstones u32 · tombstones (`tombstone`) · CRC-32C of
+//! everything before u32.
 
 use crate::bytes::Cursor;
 use crate::error::{FormatError, FormatErrorKind};
 use crate::model::Timestamp;
+use crate::tombstone::{Tombstone, put_tombstone, take_tombstone};
 
 /// First bytes of a catalog; the last one is the version.
 pub const MAGIC: [u8; 8] = *b"MARICAT\x01";
@@ -27,6 +29,8 @@ pub struct Catalog {
     pub shards: u32,
     /// The live blocks.
     pub blocks: Vec<BlockEntry>,
+    /// What deletes removed from blocks that still hold it.
+    pub tombstones: Vec<Tombstone>,
 }
 
 /// A live block.
@@ -71,6 +75,10 @@ impl Catalog {
                 out.extend_from_slice(&word.to_le_bytes());
             }
         }
+        out.extend_from_slice(&(self.tombstones.len() as u32).to_le_bytes());
+        for tombstone in &self.tombstones {
+            put_tombstone(tombstone, &mut out);
+        }
         let crc = crc32c::crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
         out
@@ -95,8 +103,8 @@ impl Catalog {
         let mut cursor = Cursor::new(what, &body[8..]);
         let (number, log_position, checkpoint) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
         let (shards, count) = (cursor.u32()?, cursor.u32()? as usize);
-        if cursor.remaining() != count * BLOCK_BYTES {
-            return Err(cursor.malformed());
+        if cursor.remaining() / BLOCK_BYTES < count {
+            return Err(cursor.truncated());
         }
         let mut blocks = Vec::with_capacity(count);
         for _ in 0..count {
@@ -112,13 +120,22 @@ impl Catalog {
                 bytes: cursor.u64()?,
             });
         }
-        Ok(Self { number, log_position, checkpoint, shards, blocks })
+        let mut tombstones = Vec::new();
+        for _ in 0..cursor.u32()? {
+            tombstones.push(take_tombstone(&mut cursor)?);
+        }
+        if !cursor.is_empty() {
+            return Err(cursor.malformed());
+        }
+        Ok(Self { number, log_position, checkpoint, shards, blocks, tombstones })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TimeRange;
+    use crate::tombstone::MatcherText;
 
     #[test]
     fn survives_and_no_damage_goes_unseen() {
@@ -133,8 +150,17 @@ mod tests {
             densest: 4,
             bytes: 400,
         };
-        let catalog =
-            Catalog { number: 9, log_position: 1 << 40, checkpoint: 8, shards: 2, blocks: vec![block; 3] };
+        let matcher = MatcherText { operator: 2, name: "a".into(), value: "b|c".into() };
+        let tombstone =
+            Tombstone { last_block: 7, range: TimeRange::new(-3, 4), sets: vec![vec![matcher; 2]; 2] };
+        let catalog = Catalog {
+            number: 9,
+            log_position: 1 << 40,
+            checkpoint: 8,
+            shards: 2,
+            blocks: vec![block; 3],
+            tombstones: vec![tombstone; 2],
+        };
         let bytes = catalog.encode();
         assert_eq!(Catalog::decode(&bytes), Ok(catalog));
         for bit in 0..bytes.len() * 8 {

@@ -13,6 +13,7 @@ pub mod exemplars;
 pub mod head_chunk;
 pub mod label_table;
 pub mod model;
+pub mod tombstone;
 pub mod wal;
 
 pub use error::{FormatError, FormatErrorKind};

@@ -31,7 +31,7 @@ impl Block {
     }
 
     /// Visits the series matched by any of `sets` that have exemplars inside `range`, with these.
-    pub(crate) fn visit_exemplars(
+    pub(super) fn visit_exemplars(
         self: &Arc<Self>,
         sets: &[Vec<Matcher>],
         range: TimeRange,
@@ -75,7 +75,7 @@ pub(crate) struct ExemplarWalk {
 }
 
 impl ExemplarWalk {
-    pub(crate) fn new(block: &Arc<Block>) -> Self {
+    pub(super) fn new(block: &Arc<Block>) -> Self {
         Self { block: Arc::clone(block), next: 0, ready: VecDeque::new() }
     }
 

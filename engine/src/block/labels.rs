@@ -20,12 +20,12 @@ type VisitPairs<'a> = dyn FnMut(u32, &[u32]) -> Result<(), FormatError> + 'a;
 
 impl Block {
     /// The series that fulfil all matchers, by number.
-    pub(crate) fn resolve(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, Error> {
+    pub(super) fn resolve(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, Error> {
         resolve(self, matchers)
     }
 
     /// Visits the values that the given series (`None`: all) have for a label, in no particular order.
-    pub(crate) fn visit_values_of(
+    pub(super) fn visit_values_of(
         &self,
         series: Option<&RoaringBitmap>,
         name: &str,
@@ -53,7 +53,7 @@ impl Block {
     }
 
     /// Visits the label names of the given series (`None`: all), in no particular order.
-    pub(crate) fn visit_names_of(
+    pub(super) fn visit_names_of(
         &self,
         series: Option<&RoaringBitmap>,
         missing: Option<&Missing>,

@@ -7,10 +7,12 @@ mod build;
 mod cache;
 mod exemplars;
 mod labels;
+mod live;
 mod reader;
 
 pub(crate) use build::{BlockSource, build_block};
 pub(crate) use exemplars::ExemplarWalk;
+pub(crate) use live::LiveBlock;
 pub(crate) use reader::{Block, BlockSeries, keep_range};
 
 use std::path::{Path, PathBuf};

@@ -5,10 +5,10 @@
 
 use super::cache::{DecodedSlice, decoded};
 use super::labels::PairNames;
+use crate::Error;
 use crate::damage::{Broken, Missing, tolerate};
 use crate::io::{FileSystem, Mapping};
-use crate::select::postings::resolve;
-use crate::{Error, Matcher};
+use crate::snapshot::drop_range;
 use roaring::RoaringBitmap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -53,6 +53,8 @@ pub(crate) struct BlockSeries {
     block: Arc<Block>,
     page: Arc<SelectedPage>,
     place: usize,
+    /// What is deleted of it.
+    hidden: Option<Arc<[TimeRange]>>,
 }
 
 /// A page, and which of its series a query selected.
@@ -201,18 +203,8 @@ impl Block {
         read().map_err(|e| self.corrupt(e))
     }
 
-    /// The series that fulfil all matchers, in label order; with `missing`, those whose labels can be read.
-    pub(crate) fn select(
-        self: &Arc<Self>,
-        matchers: &[Matcher],
-        missing: Option<&Missing>,
-    ) -> Result<Vec<(Labels, BlockSeries)>, Error> {
-        let found = tolerate(missing, resolve(&**self, matchers))?;
-        self.collect(&found, missing)
-    }
-
     /// The given series with their labels; with `missing`, those whose page can be read.
-    pub(crate) fn collect(
+    pub(super) fn collect(
         self: &Arc<Self>,
         found: &RoaringBitmap,
         missing: Option<&Missing>,
@@ -231,7 +223,12 @@ impl Block {
             for place in &page.selected {
                 let labels = names.labels(page.view.pairs(*place)).map_err(|e| self.corrupt(e));
                 let Some(labels) = tolerate(missing, labels.map(Some))? else { continue };
-                let series = BlockSeries { block: Arc::clone(self), page: Arc::clone(&page), place: *place };
+                let series = BlockSeries {
+                    block: Arc::clone(self),
+                    page: Arc::clone(&page),
+                    place: *place,
+                    hidden: None,
+                };
                 out.push((labels, series));
             }
         }
@@ -267,6 +264,11 @@ impl BlockSeries {
         (self.page.number * PAGE_SERIES + self.place) as u32
     }
 
+    /// From now on the samples inside these ranges are not read.
+    pub(super) fn hide(&mut self, ranges: Arc<[TimeRange]>) {
+        self.hidden = Some(ranges);
+    }
+
     /// Appends the samples inside `range` to `into`; with `missing`, those of the slices that can be read.
     pub(crate) fn read(
         &self,
@@ -274,6 +276,16 @@ impl BlockSeries {
         missing: Option<&Missing>,
         into: &mut Samples,
     ) -> Result<(), Error> {
+        let before = (into.timestamps.len(), into.histograms.len());
+        self.read_all(range, missing, into)?;
+        for hidden in self.hidden.iter().flat_map(|ranges| ranges.iter()) {
+            drop_range(into, before, *hidden);
+        }
+        Ok(())
+    }
+
+    /// As [`BlockSeries::read`], hidden samples included.
+    fn read_all(&self, range: TimeRange, missing: Option<&Missing>, into: &mut Samples) -> Result<(), Error> {
         let slices = tolerate(missing, self.block.slices())?;
         for (n, slice) in slices.iter().enumerate() {
             let Some(at) = self.page.view.slices.get(n).copied().flatten() else { continue };

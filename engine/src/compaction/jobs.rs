@@ -8,7 +8,7 @@ use super::flush::FlushSource;
 use super::merge::MergeSource;
 use super::plan;
 use crate::Error;
-use crate::block::{Block, block_path, build_block};
+use crate::block::{Block, LiveBlock, block_path, build_block};
 use crate::defects;
 use crate::engine::{Inner, lock};
 use crate::head::{FlushedSeries, Part, WINDOW_MS, window_of};
@@ -57,7 +57,7 @@ impl Inner {
         }
         self.relieve()?;
         self.expire()?;
-        while !*lock(&self.closing) && self.merge_next()? {}
+        while !*lock(&self.closing) && (self.merge_next()? || self.reclaim_next()?) {}
         Ok(())
     }
 
@@ -68,14 +68,14 @@ impl Inner {
         let longest = self.options.block_range_ms_max.min(self.options.retention_ms / 10);
         let live = self.live_blocks();
         let damaged: Vec<u64> =
-            live.iter().filter(|block| block.damage().is_some()).map(|block| block.entry.number).collect();
+            live.iter().filter(|block| block.damage().is_some()).map(|block| block.number).collect();
         let newest = newest.unwrap_or(i64::MIN);
         let Some(merge) = plan::next_merge(&catalog.blocks, &damaged, newest, longest) else {
             return Ok(false);
         };
         let is_source = |number: u64| merge.blocks.contains(&number);
-        let sources: Vec<_> = live.iter().filter(|block| is_source(block.entry.number)).cloned().collect();
-        let entries = sources.iter().map(|block| block.entry);
+        let sources: Vec<_> = live.iter().filter(|block| is_source(block.number)).cloned().collect();
+        let entries = sources.iter().map(|block| &***block);
         let samples = entries.clone().map(|e| e.samples).sum();
         let series = entries.clone().map(|e| e.series).max().unwrap_or(0);
         let level = entries.clone().map(|e| e.level).max().unwrap_or(0) + 1;
@@ -88,7 +88,7 @@ impl Inner {
         let mut changed = catalog.clone();
         changed.blocks.retain(|block| !is_source(block.number));
         changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
-        self.swap(&mut catalog, changed)?;
+        self.commit(&mut catalog, changed)?;
         self.counters.merges.fetch_add(1, Relaxed);
         Ok(true)
     }
@@ -124,7 +124,7 @@ impl Inner {
             if matches!(part, Part::Before(_)) || again > room {
                 self.publish(&mut catalog, changed)
             } else {
-                self.swap(&mut catalog, changed)
+                self.commit(&mut catalog, changed)
             }
         });
         drop(taken);
@@ -168,6 +168,7 @@ impl Inner {
         }
         self.write_checkpoint(changed.checkpoint)?;
         self.swap(current, changed)?;
+        self.unlogged.store(false, Relaxed);
         self.counters.checkpoints.fetch_add(1, Relaxed);
         self.counters.exemplars_again.store(0, Relaxed);
         let wal_dir = self.store.wal_dir();
@@ -176,26 +177,39 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes `changed` the catalog, on disk and in memory.
+    /// Makes `changed` the catalog. While there is a delete of which it is not known whether the log has it,
+    /// the head is written down as well: the catalog has that delete's tombstone, and neither may be on the
+    /// disk without the other.
+    pub(super) fn commit(&self, current: &mut Catalog, changed: Catalog) -> Result<(), Error> {
+        if self.unlogged.load(Relaxed) { self.publish(current, changed) } else { self.swap(current, changed) }
+    }
+
+    /// Makes `changed` the catalog, on disk and in memory, with the tombstones that its blocks need.
     fn swap(&self, current: &mut Catalog, mut changed: Catalog) -> Result<(), Error> {
         changed.number = self.next_number();
         let known = self.live_blocks();
         let mut live = Vec::with_capacity(changed.blocks.len());
         for entry in &changed.blocks {
-            match known.iter().find(|block| block.entry.number == entry.number) {
+            match known.iter().find(|block| block.number == entry.number) {
                 Some(block) => live.push(Arc::clone(block)),
                 None => {
                     let path = block_path(&self.store.blocks_dir(), entry.number);
-                    live.push(Arc::new(Block::open(&*self.store.fs, path, *entry)?));
+                    let block = Arc::new(Block::open(&*self.store.fs, path, *entry)?);
+                    live.push(Arc::new(LiveBlock::new(block, &[])));
                 }
             }
         }
-        live.sort_by_key(|block| block.entry.rank);
+        live.sort_by_key(|block| block.rank);
+        let mut deletions = lock(&self.deletions).clone();
+        deletions.retain(|deletion| live.iter().any(|block| block.needs(deletion)));
+        live.iter_mut().for_each(|block| *block = block.under(&deletions));
+        changed.tombstones = deletions.iter().map(|deletion| deletion.tombstone.clone()).collect();
         if defects::SOURCES_REMOVED_EARLY {
             self.store.remove_unlisted(&changed)?;
         }
         self.store.write_catalog(&changed)?;
         *current = changed;
+        *lock(&self.deletions) = deletions;
         *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         self.store.remove_unlisted(current)?;
         Ok(())
@@ -253,6 +267,6 @@ impl Inner {
         if changed.blocks.len() == catalog.blocks.len() {
             return Ok(());
         }
-        self.swap(&mut catalog, changed)
+        self.commit(&mut catalog, changed)
     }
 }

@@ -3,7 +3,7 @@
 //! Memory: one page of series of each source and the decoded slices of it, however long the blocks are.
 
 use crate::Error;
-use crate::block::{Block, BlockSeries, BlockSource, ExemplarWalk};
+use crate::block::{BlockSeries, BlockSource, ExemplarWalk, LiveBlock};
 use crate::snapshot::{normalize, settle};
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use storage_format::model::{Exemplar, Labels, Samples, TimeRange};
 
 /// One source: the series not handed on yet.
 struct Cursor {
-    block: Arc<Block>,
+    block: Arc<LiveBlock>,
     next: u32,
     ready: VecDeque<(Labels, BlockSeries)>,
     exemplars: ExemplarWalk,
@@ -23,11 +23,11 @@ impl Cursor {
     /// Labels of the next series.
     fn peek(&mut self) -> Result<Option<&Labels>, Error> {
         let end = self.block.series_count() as u32;
-        if self.ready.is_empty() && self.next < end {
+        while self.ready.is_empty() && self.next < end {
             let mut page = RoaringBitmap::new();
             page.insert_range(self.next..end.min(self.next + PAGE_SERIES as u32));
             self.next = end.min(self.next + PAGE_SERIES as u32);
-            self.ready.extend(self.block.collect(&page, None)?);
+            self.ready.extend(self.block.collect(page, None)?);
         }
         Ok(self.ready.front().map(|(labels, _)| labels))
     }
@@ -45,9 +45,9 @@ pub(crate) struct MergeSource {
 
 impl MergeSource {
     /// Over blocks in the order of their ranks: of samples with the same timestamp the first block's hold.
-    pub(crate) fn new(blocks: Vec<Arc<Block>>) -> Self {
-        let cursor = |block: Arc<Block>| Cursor {
-            exemplars: ExemplarWalk::new(&block),
+    pub(crate) fn new(blocks: Vec<Arc<LiveBlock>>) -> Self {
+        let cursor = |block: Arc<LiveBlock>| Cursor {
+            exemplars: block.exemplars(),
             block,
             next: 0,
             ready: VecDeque::new(),

@@ -3,6 +3,7 @@
 //! Each job builds what is new, makes it durable, publishes it by one swap of the catalog, and only then
 //! drops what it replaces. One job runs at a time.
 
+mod deletes;
 mod flush;
 mod jobs;
 mod merge;

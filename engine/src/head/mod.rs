@@ -9,6 +9,7 @@
 
 mod append;
 mod cardinality;
+mod delete;
 mod exemplars;
 mod flush;
 mod ids;
@@ -24,7 +25,7 @@ mod symbols;
 pub(crate) use cardinality::SeriesLimits;
 pub(crate) use flush::{FlushedSeries, Part};
 pub(crate) use read::{HeadData, HeadSeries};
-pub(crate) use replay::Replay;
+pub(crate) use replay::{Change, Replay};
 pub(crate) use series::ChunkKind;
 pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 

@@ -217,6 +217,16 @@ impl Head {
 }
 
 impl Shard {
+    /// All of a series.
+    pub(super) fn all_data(&self, slot: u32) -> HeadData {
+        let mut copies = Vec::new();
+        let mut data = self.data(slot, TimeRange::ALL, &mut copies, &Arc::default());
+        if let Some(open) = &mut data.open {
+            open.copies = Arc::new(copies);
+        }
+        data
+    }
+
     /// A series' pieces that may have samples in `range`. The open chunk goes to the end of `copies`; until
     /// that is complete the series refers to `none`.
     fn data(&self, slot: u32, range: TimeRange, copies: &mut Vec<u8>, none: &Arc<Vec<u8>>) -> HeadData {
@@ -241,7 +251,7 @@ impl Shard {
     }
 
     /// Whether a series may have samples in `range`.
-    fn has_samples(&self, slot: u32, range: TimeRange) -> bool {
+    pub(super) fn has_samples(&self, slot: u32, range: TimeRange) -> bool {
         let state = &self.series[slot as usize];
         if state.count > 0 && !state.newest_is_histogram && range.contains(state.encoder.timestamp) {
             return true;

@@ -9,7 +9,7 @@ use super::ids::SlotsById;
 use super::index::NewSeries;
 use super::shard::Bounds;
 use super::{Head, Shard};
-use crate::{defects, series_key};
+use crate::{Matcher, defects, series_key};
 use rayon::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
@@ -17,8 +17,17 @@ use storage_format::FormatError;
 use storage_format::chunk::histogram as histogram_chunk;
 use storage_format::exemplars;
 use storage_format::label_table::LabelTable;
-use storage_format::model::{Exemplar, Timestamp};
+use storage_format::model::{Exemplar, TimeRange, Timestamp};
 use storage_format::wal::record::{self, BatchVisitor, visit_batch};
+
+/// What a record of the log does to the head.
+#[derive(Debug)]
+pub(crate) enum Change<'a> {
+    /// The type and payload of a batch or of exemplars.
+    Append(u8, &'a [u8]),
+    /// Removes the samples inside the range of the series matched by any of the sets.
+    Delete(Vec<Vec<Matcher>>, TimeRange),
+}
 
 /// The state of a replay, from the first record to the last.
 #[derive(Debug)]
@@ -63,9 +72,8 @@ impl<'a> Replay<'a> {
         seen.saturating_sub(applied)
     }
 
-    /// Replays batch and exemplar records (type, payload). Returns what is wrong with them; the data around
-    /// it is there.
-    pub(crate) fn apply(&self, records: &[(u8, &[u8])]) -> Vec<FormatError> {
+    /// Replays records. Returns what is wrong with them; the data around it is there.
+    pub(crate) fn apply(&self, changes: &[Change<'_>]) -> Vec<FormatError> {
         let apply = |(number, state): (usize, &Mutex<ShardReplay>)| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             let shard = &mut *self.head.shard(number as u32);
@@ -77,10 +85,16 @@ impl<'a> Replay<'a> {
                 newest: i64::MIN,
             };
             let mut damage = Vec::new();
-            for (kind, record) in records {
-                let walked = match *kind {
-                    record::EXEMPLARS => exemplars::visit(record, &mut |id, e| replayer.exemplar(id, &e)),
-                    _ => visit_batch(record, &mut replayer),
+            for change in changes {
+                let walked = match change {
+                    Change::Append(record::EXEMPLARS, payload) => {
+                        exemplars::visit(payload, &mut |id, e| replayer.exemplar(id, &e))
+                    }
+                    Change::Append(_, payload) => visit_batch(payload, &mut replayer),
+                    Change::Delete(sets, range) => {
+                        replayer.shard.delete_matched(sets, *range);
+                        Ok(())
+                    }
                 };
                 damage.extend(walked.err());
                 replayer.shard.index.insert_all(&mut replayer.state.fresh);

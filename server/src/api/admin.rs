@@ -1,16 +1,18 @@
 //! `admin/tsdb/*`: operations on the storage, off unless `--web.enable-admin-api`, POST and PUT only.
 
 use crate::error::{ApiError, ErrorType};
+use crate::params::Params;
 use crate::state::App;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::{StatusCode, header};
+use query::parse::{Options, parse_metric_selector};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long a flush may wait for its turn.
+/// How long a job may wait for its turn.
 const WAIT: Duration = Duration::from_secs(300);
 
 /// Lets requests through only when the flag is set.
@@ -54,7 +56,24 @@ fn snapshot_name() -> String {
     format!("{:013}-{:08x}", since.as_millis(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The operations the storage engine does not have yet.
-pub async fn not_yet() -> ApiError {
-    ApiError::new(ErrorType::NotImplemented, "this version of Marigram cannot do that yet")
+/// `POST|PUT /api/v1/admin/tsdb/delete_series`: answers when the samples between `start` and `end` of the
+/// series in `match[]` are gone for good. All selectors count as one delete.
+pub async fn delete_series(State(app): State<Arc<App>>, params: Params) -> Result<Response, ApiError> {
+    if params.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let range = params.range()?;
+    let parse = |text| parse_metric_selector(text, &Options::default());
+    let sets: Result<Vec<_>, _> = params.all("match[]").map(parse).collect();
+    let sets = sets.map_err(|e| ApiError::invalid_parameter("match[]", e))?;
+    let engine = app.engine()?;
+    app.run(&app.lookups, WAIT, move |_| Ok(engine.delete(&sets, range)?)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST|PUT /api/v1/admin/tsdb/clean_tombstones`: answers when no block holds deleted samples any more.
+pub async fn clean_tombstones(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let engine = app.engine()?;
+    app.run(&app.lookups, WAIT, move |_| Ok(engine.clean_tombstones()?)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

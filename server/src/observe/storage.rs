@@ -30,6 +30,22 @@ pub(super) fn collect(families: &mut Families, stats: &Stats) {
         "Total number of compactions: flushes of the head and merges of blocks.",
         stats.flushes + stats.merges,
     );
+    families.counter("marigram_deletes_total", "Deletes of series or parts of them.", stats.deletes);
+    families.counter(
+        "marigram_block_rewrites_total",
+        "Blocks written anew without what was deleted from them.",
+        stats.rewrites,
+    );
+    families.gauge(
+        "marigram_tombstone_selectors",
+        "Selectors of deletes that blocks still need.",
+        stats.tombstone_selectors as f64,
+    );
+    families.gauge(
+        "marigram_tombstone_selectors_limit",
+        "How many selectors of deletes may be kept for blocks.",
+        stats.tombstone_selectors_max as f64,
+    );
     families.counter("marigram_head_checkpoints_total", "Checkpoints of the head.", stats.checkpoints);
     families.counter("marigram_storage_failures_total", "Failures of background work.", stats.failures);
     families.gauge(

@@ -69,3 +69,92 @@ fn wrong_methods_and_paths_are_refused() {
         assert_eq!(server.ask(method, path, &[], b"").status, status, "{method} {path}");
     }
 }
+
+/// Statuses and bodies are those of Prometheus 3.5.
+#[test]
+fn deletes_are_checked_as_prometheus_checks_them() {
+    let server = server(&["--web.enable-admin-api"]);
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    let refused = |form: &str| {
+        let reply = server.post_form(delete, form);
+        assert_eq!((reply.status, reply.json("/errorType")), (400, "bad_data".into()), "{form}");
+        reply.json("/error").as_str().expect("a text").to_owned()
+    };
+    assert_eq!(refused(""), "no match[] parameter provided");
+    assert_eq!(
+        refused("match[]="),
+        "invalid parameter \"match[]\": unknown position: parse error: unexpected end of input"
+    );
+    assert_eq!(
+        refused("match[]=up&match[]=x{"),
+        "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces"
+    );
+    assert_eq!(
+        refused("match[]=up[5m]"),
+        "invalid parameter \"match[]\": 1:3: parse error: unexpected \"[\""
+    );
+    for name in ["start", "end"] {
+        let why = format!("invalid time value for '{name}': cannot parse \"x\" to a valid timestamp");
+        assert_eq!(refused(&format!("match[]=up&{name}=x")), format!("invalid parameter \"{name}\": {why}"));
+    }
+    for accepted in ["match[]=nothing", "match[]=up&start=20&end=10", "match[]=up&match[]=go_info"] {
+        let reply = server.post_form(delete, accepted);
+        assert_eq!((reply.status, reply.text()), (204, ""), "{accepted}");
+    }
+    assert_eq!(server.ask("PUT", &format!("{delete}?match[]=nothing"), &[], b"").status, 204);
+    assert_eq!(server.get(&format!("{delete}?match[]=nothing")).status, 405);
+    assert_eq!(server.post_form("/api/v1/admin/tsdb/clean_tombstones", "").status, 204);
+}
+
+#[test]
+fn deleted_samples_are_gone_at_once_and_for_good() {
+    let server = server(&["--web.enable-admin-api", "--storage.tsdb.out-of-order-time-window=1h"]);
+    let post = |path: &str, form: &str| {
+        let reply = server.post_form(&format!("/api/v1/admin/tsdb/{path}"), form);
+        assert_eq!((reply.status, reply.text()), (204, ""), "{path} {form}");
+    };
+    let count = |query: &str| {
+        let reply = server.get(&format!("/api/v1/query?query=sum(count_over_time({query}[1h]))&time=900"));
+        reply
+            .json("/data/result")
+            .pointer("/0/value/1")
+            .map_or(0, |n| n.as_str().and_then(|n| n.parse::<u32>().ok()).expect("a number"))
+    };
+    let samples: Vec<_> = (1..=10).map(|n| (n * 60_000, n as f64)).collect();
+    for job in ["a", "b"] {
+        server.store(&[("__name__", "m"), ("job", job)], &samples);
+    }
+    post("flush", "");
+    for job in ["a", "b"] {
+        server.store(&[("__name__", "m"), ("job", job)], &[(660_000, 11.0)]);
+    }
+    assert_eq!(count("m"), 22);
+    // Both ends are inside.
+    post("delete_series", "match[]=m{job=%22a%22}&start=120&end=240");
+    assert_eq!((count("m{job=%22a%22}"), count("m{job=%22b%22}")), (8, 11));
+    // What comes after a delete stays, late as it is, with another value as well.
+    server.store(&[("__name__", "m"), ("job", "a")], &[(120_000, 7.0)]);
+    assert_eq!(count("m{job=%22a%22}"), 9);
+    post("delete_series", "match[]=m{job=%22b%22}");
+    assert_eq!((count("m{job=%22a%22}"), count("m{job=%22b%22}")), (9, 0));
+    assert_eq!(server.get("/api/v1/label/job/values").json("/data"), serde_json::json!(["a"]));
+    assert_eq!(server.get("/api/v1/series?match[]=m").json("/data/0/job"), "a");
+    let metric = |name: &str| {
+        let reply = server.get("/metrics");
+        let line = reply.text().lines().find(|line| line.starts_with(&format!("{name} "))).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no {name}"))
+    };
+    assert_eq!(metric("marigram_tombstone_selectors"), "marigram_tombstone_selectors 2");
+    post("clean_tombstones", "");
+    assert_eq!(metric("marigram_tombstone_selectors"), "marigram_tombstone_selectors 0");
+    assert_eq!(metric("marigram_deletes_total"), "marigram_deletes_total 2");
+    let blocks = server.get("/api/v1/status/tsdb/blocks");
+    assert_eq!(blocks.json("/data/blocks/0/stats/numSamples"), 7);
+    assert_eq!((count("m{job=%22a%22}"), count("m{job=%22b%22}")), (9, 0));
+    // Also when the newest sample was deleted after it left the head, an equal one is a new one.
+    post("flush", "");
+    post("delete_series", "match[]={}");
+    assert_eq!(count("m"), 0);
+    server.store(&[("__name__", "m"), ("job", "a")], &[(660_000, 11.0)]);
+    assert_eq!(count("m"), 1);
+}

@@ -25,6 +25,9 @@ use crate::model::Timestamp;
 pub const BATCH: u8 = 1;
 /// Record type of metadata.
 pub const METADATA: u8 = 2;
+/// Record type of a delete: a tombstone (`crate::tombstone`), which in the head holds for what stands
+/// before it in the log.
+pub const DELETE: u8 = 3;
 /// Record type of exemplars: a list as `exemplars` writes it, series named by their ids.
 pub const EXEMPLARS: u8 = 4;
 /// Record type of repeated definitions: a batch that holds the definitions of the batch before, and nothing
