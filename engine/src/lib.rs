@@ -26,6 +26,7 @@ mod store;
 mod sync;
 mod ticket;
 mod tombstones;
+pub mod verify;
 mod wal;
 
 pub use batch::{SeriesEntry, WriteBatch, series_key};

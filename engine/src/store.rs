@@ -28,6 +28,22 @@ impl Store {
         Ok(store)
     }
 
+    /// The store of a directory that is only read.
+    pub(crate) fn existing(fs: Arc<dyn FileSystem>, root: PathBuf) -> Self {
+        Self { fs, root }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Keeps engines away while the directory is read.
+    pub(crate) fn lock_shared(&self) -> Result<Box<dyn Send + Sync>, Error> {
+        let path = self.root.join("lock");
+        let lock = self.fs.lock_shared(&path).map_err(Self::io(&path, "lock"))?;
+        lock.ok_or_else(|| Error::Locked { path: self.root.clone() })
+    }
+
     /// The store of a copy: a directory of its own under `snapshots`.
     pub(crate) fn copy_to(&self, name: &str) -> Result<Self, Error> {
         let copies = self.root.join("snapshots");
@@ -83,7 +99,7 @@ impl Store {
         self.head_dir().join(format!("{number:016x}.checkpoint"))
     }
 
-    fn catalog_path(&self) -> PathBuf {
+    pub(crate) fn catalog_path(&self) -> PathBuf {
         self.root.join("catalog")
     }
 

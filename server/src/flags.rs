@@ -265,11 +265,17 @@ impl Flags {
         I: IntoIterator<Item = T>,
         T: Into<std::ffi::OsString> + Clone,
     {
-        let matches = Self::command().try_get_matches_from(args)?;
-        let mut flags = Self::from_arg_matches(&matches)?;
+        Self::of(&Self::command().try_get_matches_from(args)?)
+    }
+    /// The flags of a command line that was taken apart.
+    ///
+    /// # Errors
+    /// When a value is none, or flags contradict each other.
+    pub fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::from_arg_matches(matches)?;
         let conflict = |why| Self::command().error(clap::error::ErrorKind::ArgumentConflict, why);
         flags.otlp.check(|name| flags.has_feature(name)).map_err(conflict)?;
-        flags.shown = shown(&matches);
+        flags.shown = shown(matches);
         Ok(flags)
     }
     /// Whether a feature is switched on.

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod api;
+pub mod command;
 pub mod config;
 pub mod error;
 pub mod flags;
@@ -20,4 +21,5 @@ pub mod query_flags;
 pub mod router;
 pub mod serve;
 pub mod state;
+pub mod verify;
 pub mod wire;

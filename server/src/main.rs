@@ -1,12 +1,13 @@
-//! The `marigram` binary: reads the command line and runs the server.
+//! The `marigram` binary: reads the command line and runs the server, or what else it asks for.
 
-use server::flags::Flags;
+use server::command::Command;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let flags = match Flags::read(std::env::args_os()) {
-        Ok(flags) => flags,
+    let flags = match Command::read(std::env::args_os()) {
+        Ok(Command::Serve(flags)) => *flags,
+        Ok(Command::Verify(args)) => return server::verify::run(&args),
         // Help and version come this way too, with exit code 0.
         Err(told) => told.exit(),
     };

@@ -82,6 +82,18 @@ impl FileSystem for Disk {
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Some(Box::new(()))),
+            Err(e) => return Err(e),
+        };
+        match file.try_lock_shared() {
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(e)) if e.kind() != ErrorKind::Unsupported => Err(e),
+            _ => Ok(Some(Box::new(file))),
+        }
+    }
 }
 
 /// The operating system's clock.

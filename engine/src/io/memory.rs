@@ -368,4 +368,7 @@ impl FileSystem for MemoryDisk {
         }
         Ok(Some(Box::new(MemoryLock(self.clone(), path.to_owned()))))
     }
+    fn lock_shared(&self, _path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        Ok(if self.state().locked { None } else { Some(Box::new(())) })
+    }
 }

@@ -39,6 +39,8 @@ pub trait FileSystem: Debug + Send + Sync {
     fn size(&self, path: &Path) -> io::Result<u64>;
     /// Takes the directory's lock; `None` when another process (or engine) holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+    /// Shares the directory's lock with other readers, without making a file; `None` when an engine holds it.
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
 
 /// A file being appended to.

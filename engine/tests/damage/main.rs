@@ -2,5 +2,6 @@
 //! data; and it keeps neither the rest from being answered nor the directory from opening.
 
 mod blocks;
+mod flips;
 mod head;
 mod support;

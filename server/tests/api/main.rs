@@ -14,5 +14,6 @@ mod reads;
 mod results;
 mod support;
 mod tls;
+mod verify;
 mod work;
 mod writes;
