@@ -77,6 +77,8 @@ pub(crate) struct Inner {
     /// Numbers of blocks, checkpoints and catalogs: never used twice, also not after a failure, when it is
     /// unknown what the disk's catalog names.
     pub(crate) number: AtomicU64,
+    /// Whether it is unknown which catalog the disk holds: a swap failed half-way.
+    pub(crate) catalog_unsure: AtomicBool,
     pub(crate) metadata: MetadataStore,
     pub(crate) closing: Mutex<bool>,
     pub(crate) wake: Condvar,
@@ -169,6 +171,7 @@ impl Engine {
             catalog: Mutex::new(recovered.catalog),
             deletions: Mutex::new(recovered.deletions),
             unlogged: AtomicBool::new(false),
+            catalog_unsure: AtomicBool::new(false),
             metadata,
             closing: Mutex::new(false),
             wake: Condvar::new(),

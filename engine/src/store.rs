@@ -113,12 +113,33 @@ impl Store {
         path: &Path,
         write: impl FnOnce(&mut dyn File) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.stage(path, write)?;
+        self.commit(path)
+    }
+
+    /// Writes a file durably under a temporary name; where that fails, nothing is left of it.
+    fn stage(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn File) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let temporary = path.with_extension("tmp");
-        let mut file = self.fs.create(&temporary).map_err(Self::io(&temporary, "create"))?;
-        write(&mut *file)?;
-        file.sync().map_err(Self::io(&temporary, "fsync"))?;
-        drop(file);
-        self.fs.rename(&temporary, path).map_err(Self::io(path, "rename"))?;
+        let filled = || {
+            let mut file = self.fs.create(&temporary).map_err(Self::io(&temporary, "create"))?;
+            write(&mut *file)?;
+            file.sync().map_err(Self::io(&temporary, "fsync"))
+        };
+        let outcome = filled();
+        if outcome.is_err() {
+            // On a full disk it would keep it full.
+            let _ = self.fs.remove(&temporary);
+        }
+        outcome
+    }
+
+    /// Gives a staged file its name.
+    fn commit(&self, path: &Path) -> Result<(), Error> {
+        self.fs.rename(&path.with_extension("tmp"), path).map_err(Self::io(path, "rename"))?;
         if crate::defects::CATALOG_NAME_NOT_SYNCED {
             return Ok(());
         }
@@ -153,9 +174,20 @@ impl Store {
 
     /// Swaps in a catalog.
     pub(crate) fn write_catalog(&self, catalog: &Catalog) -> Result<(), Error> {
+        self.stage_catalog(catalog)?;
+        self.commit_catalog()
+    }
+
+    /// Writes a catalog down without making it the one that holds: a failure changes nothing.
+    pub(crate) fn stage_catalog(&self, catalog: &Catalog) -> Result<(), Error> {
         let path = self.catalog_path();
         let bytes = catalog.encode();
-        self.create(&path, |file| file.append(&bytes).map_err(Self::io(&path, "write")))
+        self.stage(&path, |file| file.append(&bytes).map_err(Self::io(&path, "write")))
+    }
+
+    /// Makes the staged catalog the one that holds; after a failure it is unknown which one does.
+    pub(crate) fn commit_catalog(&self) -> Result<(), Error> {
+        self.commit(&self.catalog_path())
     }
 
     /// Removes the files of our own naming that `catalog` does not name: leftovers of a crash, sources of

@@ -31,6 +31,22 @@ pub(crate) fn build_block(
     slices: Vec<TimeRange>,
     source: &mut dyn BlockSource,
 ) -> Result<Option<BlockEntry>, Error> {
+    let built = write_block(fs, dir, number, level, slices, source);
+    if built.is_err() {
+        // On a full disk what was written would keep it full.
+        let _ = fs.remove(&block_path(dir, number).with_extension("tmp"));
+    }
+    built
+}
+
+fn write_block(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    number: u64,
+    level: u32,
+    slices: Vec<TimeRange>,
+    source: &mut dyn BlockSource,
+) -> Result<Option<BlockEntry>, Error> {
     let path = block_path(dir, number);
     let temporary = path.with_extension("tmp");
     let io = |operation: &'static str| {

@@ -43,6 +43,16 @@ impl Inner {
     /// Does what is due: cut whole windows off the head, checkpoint, drop expired blocks.
     pub(crate) fn maintain(&self) -> Result<(), Error> {
         self.secure()?;
+        let flushed = self.flush_due();
+        // Retention makes room on a full disk, so it must not wait for what failed there.
+        let expired = self.expire();
+        flushed.and(expired)?;
+        while !*lock(&self.closing) && (self.merge_next()? || self.reclaim_next()?) {}
+        Ok(())
+    }
+
+    /// Writes down what of the head is due: whole windows to blocks, or a checkpoint.
+    fn flush_due(&self) -> Result<(), Error> {
         if let (Some(newest), Some(oldest)) = (self.head.newest(), self.head.oldest()) {
             // A window is cut when the head is half a window past it; until then late samples are cheap.
             let until = window_of(newest.saturating_sub(WINDOW_MS / 2));
@@ -55,10 +65,7 @@ impl Inner {
         if log_bytes > CHECKPOINT_LOG_BYTES.max(head_bytes) {
             self.checkpoint()?;
         }
-        self.relieve()?;
-        self.expire()?;
-        while !*lock(&self.closing) && (self.merge_next()? || self.reclaim_next()?) {}
-        Ok(())
+        self.relieve()
     }
 
     /// Merges the blocks whose turn it is. Returns whether there were any.
@@ -84,11 +91,17 @@ impl Inner {
         let slices = plan::slices(merge.range, series, samples, densest);
         let mut source = MergeSource::new(sources);
         let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source)?;
-        let mut changed = catalog.clone();
-        changed.blocks.retain(|block| !is_source(block.number));
-        changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
-        self.commit(&mut catalog, changed)?;
+        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source);
+        let merged = built.and_then(|built| {
+            let mut changed = catalog.clone();
+            changed.blocks.retain(|block| !is_source(block.number));
+            changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
+            self.commit(&mut catalog, changed)
+        });
+        if merged.is_err() {
+            self.clean_up(&catalog);
+        }
+        merged?;
         self.counters.merges.fetch_add(1, Relaxed);
         Ok(true)
     }
@@ -131,7 +144,10 @@ impl Inner {
         match written {
             Ok(()) => self.head.end_flush(),
             Err(_) if defects::FAILED_FLUSH_DROPS => self.head.end_flush(),
-            Err(_) => self.head.abort_flush(),
+            Err(_) => {
+                self.clean_up(&catalog);
+                self.head.abort_flush();
+            }
         }
         self.counters.flushes.fetch_add(1, Relaxed);
         written
@@ -207,7 +223,10 @@ impl Inner {
         if defects::SOURCES_REMOVED_EARLY {
             self.store.remove_unlisted(&changed)?;
         }
-        self.store.write_catalog(&changed)?;
+        self.store.stage_catalog(&changed)?;
+        self.catalog_unsure.store(true, Relaxed);
+        self.store.commit_catalog()?;
+        self.catalog_unsure.store(false, Relaxed);
         *current = changed;
         *lock(&self.deletions) = deletions;
         *self.blocks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
@@ -255,7 +274,20 @@ impl Inner {
     pub(crate) fn checkpoint(&self) -> Result<(), Error> {
         let mut catalog = lock(&self.catalog);
         let unchanged = catalog.clone();
-        self.publish(&mut catalog, unchanged)
+        let published = self.publish(&mut catalog, unchanged);
+        if published.is_err() {
+            self.clean_up(&catalog);
+        }
+        published
+    }
+
+    /// Removes what a failed job has left, so that a full disk is not kept full by it. Not while it is unknown
+    /// which catalog holds: that one may name it.
+    fn clean_up(&self, catalog: &Catalog) {
+        if !self.catalog_unsure.load(Relaxed) {
+            // What cannot be removed now is removed with the next catalog.
+            let _ = self.store.remove_unlisted(catalog);
+        }
     }
 
     /// Drops the blocks whose newest sample is beyond the retention.

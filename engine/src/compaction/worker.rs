@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// How often the loop looks.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Longest pause after failures, a full disk for example; each one doubles it.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs until the engine closes.
 pub(crate) fn run(inner: &Arc<Inner>) {
@@ -16,14 +18,24 @@ pub(crate) fn run(inner: &Arc<Inner>) {
     if let Err(e) = inner.relieve() {
         inner.report(format!("exemplars cannot be written to a block, it will be tried again: {e}"));
     }
+    let mut pause = PERIOD;
     loop {
         let closing = inner.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = inner.wake.wait_timeout_while(closing, PERIOD, |closing| !*closing);
+        let waited = inner.wake.wait_timeout_while(closing, pause, |closing| !*closing);
         if *waited.unwrap_or_else(PoisonError::into_inner).0 {
             return;
         }
-        if let Err(e) = inner.maintain() {
-            inner.report(format!("background work failed, it will be tried again: {e}"));
-        }
+        pause = match inner.maintain() {
+            Ok(()) => PERIOD,
+            // Writes wait for the recovered head to be written down, so the pause stays short then.
+            Err(e) => {
+                let next = if inner.wal.is_held() { PERIOD } else { (pause * 2).min(PAUSE_MAX) };
+                inner.report(format!(
+                    "background work failed, it is tried again in {} s: {e}",
+                    next.as_secs()
+                ));
+                next
+            }
+        };
     }
 }

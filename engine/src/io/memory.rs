@@ -74,6 +74,7 @@ struct State {
     failed: Option<&'static str>,
     recording: Option<Vec<Image>>,
     losses: Losses,
+    capacity: Option<usize>,
 }
 
 /// A simulated disk; clones share it.
@@ -102,6 +103,18 @@ impl State {
             return Err(io::Error::other("injected fault"));
         }
         Ok(())
+    }
+
+    /// Bytes that can still be written.
+    fn room(&self) -> usize {
+        let Some(capacity) = self.capacity else { return usize::MAX };
+        capacity.saturating_sub(self.used())
+    }
+
+    /// Bytes of all files that have a name.
+    fn used(&self) -> usize {
+        let inodes: BTreeSet<usize> = self.image.names.values().copied().collect();
+        inodes.into_iter().map(|inode| self.image.inodes[inode].live.len()).sum()
     }
 
     /// Ends an operation that changed something.
@@ -148,6 +161,17 @@ impl MemoryDisk {
         let inodes = image.inodes.into_iter().map(durable).collect();
         let image = Image { inodes, durable_names: image.names.clone(), names: image.names };
         Self(Arc::new(Mutex::new(State { image, ..State::default() })))
+    }
+
+    /// From now on holds at most so many bytes; `None`: as many as there are.
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.state().capacity = bytes;
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.state().used()
     }
 
     /// The paths of all files, sorted.
@@ -271,6 +295,9 @@ impl File for MemoryFile {
         let outcome = state.step("append");
         // A failing write leaves a part of its bytes behind.
         let written = if outcome.is_ok() { bytes.len() } else { bytes.len() / 2 };
+        let room = state.room();
+        let full = || Err(io::Error::from(ErrorKind::StorageFull));
+        let (written, outcome) = if written > room { (room, full()) } else { (written, outcome) };
         let live = &mut state.image.inodes[self.inode].live;
         Arc::make_mut(live).extend_from_slice(&bytes[..written]);
         state.done();
@@ -368,7 +395,7 @@ impl FileSystem for MemoryDisk {
         }
         Ok(Some(Box::new(MemoryLock(self.clone(), path.to_owned()))))
     }
-    fn lock_shared(&self, _path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        Ok(if self.state().locked { None } else { Some(Box::new(())) })
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        Ok(if self.state().locked.contains(path) { None } else { Some(Box::new(())) })
     }
 }

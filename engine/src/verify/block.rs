@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 use storage_format::FormatError;
 use storage_format::block::{
     BlobRef, BlockView, FOOTER_BYTES, Footer, HEADER_BYTES, PAGE_SERIES, PageView, Pairs, PostingsSection,
-    Section, SliceView, Symbols, read_footer, slices,
+    Section, SliceView, Symbols, exemplar_directory, read_exemplars, read_footer, slices,
 };
 use storage_format::catalog::BlockEntry;
 use storage_format::chunk::{histogram, starts, timestamps};
@@ -80,6 +80,7 @@ impl<'a> Walk<'a> {
         let columns = section(self, Section::Columns, "column table");
         let cuts = section(self, Section::Slices, "slice table");
         let columns = columns.map(|table| self.columns(table));
+        self.exemplars();
         let (Some(symbols), Some(pairs), Some(postings), Some(pages), Some(cuts)) =
             (symbols, pairs, postings, pages, cuts)
         else {
@@ -130,6 +131,28 @@ impl<'a> Walk<'a> {
                     self.file.damage(at[2], format!("the postings of pair {pair} are others than its series"))
                 }
                 Err(e) => self.file.malformed(at[2], "postings", &e),
+            }
+        }
+    }
+
+    /// Decodes all exemplars.
+    fn exemplars(&mut self) {
+        let at = self.view.section(Section::Exemplars);
+        if at.length == 0 && at.offset == 0 {
+            return;
+        }
+        let Some(directory) = self.blob("exemplar directory", at) else { return };
+        if directory.is_empty() {
+            return;
+        }
+        let blobs = match exemplar_directory(directory) {
+            Ok(blobs) => blobs,
+            Err(e) => return self.file.malformed(at.offset, "exemplar directory", &e),
+        };
+        for blob in blobs {
+            let read = self.blob("exemplars", blob.place).map(read_exemplars);
+            if let Some(Err(e)) = read {
+                self.file.malformed(blob.place.offset, "exemplars", &e);
             }
         }
     }

@@ -4,6 +4,7 @@ use super::{FileCheck, Together};
 use crate::head::{ChunkKind, decode_chunk};
 use storage_format::FormatError;
 use storage_format::checkpoint::{self, SeriesEntry, SeriesReader};
+use storage_format::exemplars;
 use storage_format::model::{Labels, Samples};
 use storage_format::wal::record;
 
@@ -61,6 +62,7 @@ pub(super) fn check_labels(labels: &Labels) -> Result<(), FormatError> {
 /// Decodes all of a series; returns the number of its samples.
 fn check_series(entry: &SeriesEntry<'_>) -> Result<u64, FormatError> {
     let malformed = || FormatError::malformed("head checkpoint series", 0);
+    exemplars::visit(entry.exemplars, &mut |_, _| {})?;
     let mut samples = Samples::default();
     decode_chunk(entry.open, entry.open_count, ChunkKind::Floats, &mut samples)?;
     let mut count = samples.len() as u64;

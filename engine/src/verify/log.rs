@@ -5,6 +5,7 @@ use super::{FileCheck, Together};
 use hashbrown::HashMap;
 use storage_format::FormatError;
 use storage_format::chunk::histogram;
+use storage_format::exemplars;
 use storage_format::label_table::LabelTable;
 use storage_format::model::Timestamp;
 use storage_format::wal::frame::{Found, Frames, parse_segment_header};
@@ -62,6 +63,7 @@ pub(super) fn check(
 fn check_record(record_type: u8, payload: &[u8], seen: &mut Seen) -> Result<(), FormatError> {
     match record_type {
         record::BATCH | record::DEFINITIONS => record::visit_batch(payload, seen)?,
+        record::EXEMPLARS => exemplars::visit(payload, &mut |_, _| {})?,
         record::METADATA => drop(record::read_metadata(payload)?),
         _ => return Err(FormatError::malformed("record of unknown type", 12)),
     }
@@ -103,10 +105,11 @@ impl BatchVisitor for Seen {
     fn histogram(&mut self, id: u64, _: Timestamp, _: Timestamp, chunk: &[u8]) {
         self.sample(id);
         let mut samples = Vec::new();
-        match histogram::decode(chunk, &mut samples) {
-            Ok(()) if samples.len() == 1 => {}
-            Ok(()) => drop(self.error.get_or_insert(FormatError::malformed("histogram of a record", 0))),
-            Err(e) => drop(self.error.get_or_insert(e)),
-        }
+        let error = match histogram::decode(chunk, &mut samples) {
+            Ok(()) if samples.len() == 1 => return,
+            Ok(()) => FormatError::malformed("histogram of a record", 0),
+            Err(e) => e,
+        };
+        self.error.get_or_insert(error);
     }
 }

@@ -258,7 +258,7 @@ fn check(store: &Store, task: &Task, catalog: Option<&Catalog>) -> (FileCheck, T
         What::Block(_) => "block",
         What::Checkpoint => "checkpoint",
         What::Segment { .. } => "log segment",
-        What::Other(kind, _) | What::Missing(kind) => kind,
+        What::Other(kind, _) | What::Missing(kind) => *kind,
     };
     let mut file = FileCheck::new(task.path.clone(), kind, task.bytes);
     let mut together = Together::default();

@@ -3,5 +3,6 @@
 
 mod blocks;
 mod flips;
+mod full;
 mod head;
 mod support;
