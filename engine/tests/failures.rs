@@ -56,6 +56,9 @@ impl FileSystem for Panics {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
         self.0.lock(path)
     }
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.0.lock_shared(path)
+    }
 }
 
 #[test]
