@@ -5,7 +5,7 @@
 //! `GOLDEN_WRITE=0.1.0 cargo test -p marigram-engine --test golden`. Those of released versions never are.
 
 use engine::io::{Clock, Disk};
-use engine::{Engine, MatchOp, Matcher, Metadata, MetricType, Options};
+use engine::{Engine, Exemplar, MatchOp, Matcher, Metadata, MetricType, Options};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,9 +115,23 @@ fn append(engine: &Engine, at: i64, count: i64) {
         rows.push((labels, Samples { histograms, ..Samples::default() }));
     }
     assert_eq!(engine.append(&rows).expect("appends").rejected_count, 0);
+    let exemplar = |i: i64| Exemplar {
+        labels: Labels::from_pairs([("trace_id", format!("{i:032x}").as_str())]),
+        value: i as f64 / 3.0,
+        timestamp: at + i * 15_000,
+    };
+    let of_two = [0, 3].map(|row: usize| (rows[row].0.clone(), (0..count).map(exemplar).collect()));
+    assert_eq!(engine.append_exemplars(&of_two).expect("appends").exemplars_stored, 2 * count as u64);
 }
 
-/// Makes a directory with all that this version writes: blocks of two levels, a checkpoint, a log behind it.
+/// Deletes what one series has in a range.
+fn delete(engine: &Engine, n: &str, range: TimeRange) {
+    let matcher = Matcher::new(MatchOp::Equal, "n", n).expect("a matcher");
+    engine.delete(&[vec![matcher]], range).expect("deletes");
+}
+
+/// Makes a directory with all that this version writes: blocks of two levels, deletes in the catalog and in the
+/// log, exemplars, a checkpoint, a log behind it.
 fn write(path: &Path) {
     let engine = open(path);
     let entry = Metadata { metric_type: MetricType::Gauge, unit: "s".into(), help: "Of gold.".into() };
@@ -129,6 +143,8 @@ fn write(path: &Path) {
     engine.compact().expect("merges");
     let levels: BTreeSet<u32> = engine.blocks().iter().map(|block| block.level).collect();
     assert_eq!(levels, BTreeSet::from([1, 2]));
+    // Of this delete the catalog tells, of the one below the log.
+    delete(&engine, "007", TimeRange::new(START, START + 3 * H));
     append(&engine, START + 14 * H, 5);
     // Late ones among them.
     append(&engine, START + 13 * H, 3);
@@ -136,6 +152,7 @@ fn write(path: &Path) {
     drop(engine);
     let engine = open(path);
     append(&engine, START + 15 * H, 4);
+    delete(&engine, "011", TimeRange::new(START + 4 * H, START + 15 * H));
     drop(engine);
     fs::remove_file(path.join("lock")).expect("a lock file");
 }
@@ -173,6 +190,14 @@ fn answers(engine: &Engine) -> String {
                 h.custom_bounds
             ));
         }
+    }
+    let all = Matcher::new(MatchOp::Regex, "__name__", ".+").expect("a matcher");
+    for (labels, exemplars) in engine.exemplars(&[vec![all]], TimeRange::ALL).expect("reads") {
+        lines.extend(
+            exemplars.iter().map(|e| {
+                format!("exemplar {labels} {} = {:016x} {}", e.timestamp, e.value.to_bits(), e.labels)
+            }),
+        );
     }
     for (name, entries) in engine.metadata() {
         lines.extend(

@@ -5,13 +5,13 @@
 //! while the record is not durable by nobody but a job that also writes the head down.
 
 use super::merge::MergeSource;
-use crate::block::{LiveBlock, build_block};
+use crate::block::LiveBlock;
 use crate::engine::{Inner, lock};
 use crate::tombstones::{Deletion, check_limit, with};
 use crate::{Error, Matcher};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
-use storage_format::catalog::{BlockEntry, Catalog};
+use storage_format::catalog::Catalog;
 use storage_format::model::TimeRange;
 use storage_format::tombstone::put_tombstone;
 use storage_format::wal::record;
@@ -103,12 +103,7 @@ impl Inner {
     fn rewrite(&self, catalog: &mut Catalog, block: &Arc<LiveBlock>) -> Result<(), Error> {
         let slices = block.slices()?.to_vec();
         let mut source = MergeSource::new(vec![Arc::clone(block)]);
-        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-        let built = build_block(fs, &dir, self.next_number(), block.level, slices, &mut source)?;
-        let mut changed = catalog.clone();
-        changed.blocks.retain(|entry| entry.number != block.number);
-        changed.blocks.extend(built.map(|entry| BlockEntry { rank: block.rank, ..entry }));
-        self.commit(catalog, changed)?;
+        self.replace(catalog, &[block.number], (block.level, block.rank), slices, &mut source)?;
         self.counters.rewrites.fetch_add(1, Relaxed);
         Ok(())
     }

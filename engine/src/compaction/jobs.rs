@@ -90,20 +90,32 @@ impl Inner {
         let densest = entries.clone().map(|e| e.densest).sum();
         let slices = plan::slices(merge.range, series, samples, densest);
         let mut source = MergeSource::new(sources);
-        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
-        let built = build_block(fs, &dir, self.next_number(), level, slices, &mut source);
-        let merged = built.and_then(|built| {
-            let mut changed = catalog.clone();
-            changed.blocks.retain(|block| !is_source(block.number));
-            changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
-            self.commit(&mut catalog, changed)
-        });
-        if merged.is_err() {
-            self.clean_up(&catalog);
-        }
-        merged?;
+        self.replace(&mut catalog, &merge.blocks, (level, rank), slices, &mut source)?;
         self.counters.merges.fetch_add(1, Relaxed);
         Ok(true)
+    }
+
+    /// Writes what `source` has to a block of this level and rank, which takes the place of `sources`.
+    pub(super) fn replace(
+        &self,
+        catalog: &mut Catalog,
+        sources: &[u64],
+        (level, rank): (u32, u64),
+        slices: Vec<TimeRange>,
+        source: &mut MergeSource,
+    ) -> Result<(), Error> {
+        let (fs, dir) = (&*self.store.fs, self.store.blocks_dir());
+        let built = build_block(fs, &dir, self.next_number(), level, slices, source);
+        let replaced = built.and_then(|built| {
+            let mut changed = catalog.clone();
+            changed.blocks.retain(|block| !sources.contains(&block.number));
+            changed.blocks.extend(built.map(|entry| BlockEntry { rank, ..entry }));
+            self.commit(catalog, changed)
+        });
+        if replaced.is_err() {
+            self.clean_up(catalog);
+        }
+        replaced
     }
 
     /// Writes the head's samples before `until` to blocks, one for each window.

@@ -8,6 +8,7 @@ use storage_format::chunk::histogram;
 use storage_format::exemplars;
 use storage_format::label_table::LabelTable;
 use storage_format::model::Timestamp;
+use storage_format::tombstone::read_tombstone;
 use storage_format::wal::frame::{Found, Frames, parse_segment_header};
 use storage_format::wal::record::{self, BatchVisitor};
 
@@ -65,6 +66,7 @@ fn check_record(record_type: u8, payload: &[u8], seen: &mut Seen) -> Result<(), 
         record::BATCH | record::DEFINITIONS => record::visit_batch(payload, seen)?,
         record::EXEMPLARS => exemplars::visit(payload, &mut |_, _| {})?,
         record::METADATA => drop(record::read_metadata(payload)?),
+        record::DELETE => drop(read_tombstone(payload)?),
         _ => return Err(FormatError::malformed("record of unknown type", 12)),
     }
     seen.error.take().map_or(Ok(()), Err)
