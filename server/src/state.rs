@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use storage_format::model::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The server's state; share it as `Arc`.
 #[derive(Debug)]
@@ -211,23 +211,44 @@ impl App {
         at_most: Duration,
         work: impl FnOnce(&CancelToken) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let waited = tokio::time::timeout(at_most, Arc::clone(gate).acquire_owned()).await;
-        let place = match waited {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(ApiError::not_ready()),
+        let place = self.place(gate, at_most).await?;
+        self.run_on_blocking_thread(move |cancel| {
+            let _place = place;
+            work(cancel)
+        })
+        .await
+    }
+    /// A place at a gate, given back when it is dropped.
+    ///
+    /// # Errors
+    /// A timeout when none came free within `at_most`.
+    pub async fn place(
+        &self,
+        gate: &Arc<Semaphore>,
+        at_most: Duration,
+    ) -> Result<OwnedSemaphorePermit, ApiError> {
+        match tokio::time::timeout(at_most, Arc::clone(gate).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(ApiError::not_ready()),
             Err(_) => {
                 if Arc::ptr_eq(gate, &self.queries) {
                     self.metrics.query_met_limit("queue");
                 }
-                return Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue"));
+                Err(ApiError::new(ErrorType::Timeout, "query timed out in query queue"))
             }
-        };
+        }
+    }
+    /// Runs `work` on a blocking thread; when the caller goes away the token is cancelled.
+    ///
+    /// # Errors
+    /// `work`'s own, and `internal` when it panicked.
+    pub async fn run_on_blocking_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&CancelToken) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let cancel = CancelOnDrop(CancelToken::new());
         let token = cancel.0.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            work(&token)
-        });
+        let task = tokio::task::spawn_blocking(move || work(&token));
         match task.await {
             Ok(result) => result,
             Err(_) => {

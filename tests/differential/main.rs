@@ -10,6 +10,7 @@ mod data;
 mod encode;
 mod explained;
 mod queries;
+mod through;
 
 use answer::Answer;
 use engine::Engine;

@@ -27,6 +27,11 @@ pub trait Encode: Send + Unpin + 'static {
     /// Appends to `out` until it holds at least `target` bytes or the end is reached; tells whether more
     /// is left.
     fn encode(&mut self, out: &mut Vec<u8>, target: usize) -> bool;
+    /// What went wrong; asked after the last piece. The answer is broken off then, so that nobody takes it
+    /// for whole.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What an [`Encode`] hands back from a blocking thread: itself, what it wrote, whether more is left.
@@ -72,6 +77,9 @@ impl<E: Encode> HttpBody for Encoded<E> {
         this.writing = None;
         match written {
             Ok((encoder, out, more)) => {
+                if let Some(why) = encoder.failure() {
+                    return Poll::Ready(Some(Err(axum::Error::new(io::Error::other(why)))));
+                }
                 this.encoder = more.then_some(encoder);
                 Poll::Ready(Some(Ok(Frame::data(out.into()))))
             }

@@ -3,6 +3,7 @@
 //! Source: `prompb/remote.proto` and `prompb/types.proto`. Series are written into the answer one by one, so
 //! that no second form of the samples exists.
 
+use super::chunks::chunks;
 use super::protobuf::{Fields, Malformed, Value, push_bytes, push_double, push_integer, push_varint, zigzag};
 use engine::{MatchOp, Matcher};
 use storage_format::model::{Histogram, Labels, Samples, Span, TimeRange, Timestamp};
@@ -25,8 +26,12 @@ pub struct ReadRequest {
     pub accepted: Vec<u64>,
 }
 
-/// The number of the only form of answer offered: samples.
+/// The form of answer that is one message with samples.
 pub const SAMPLES: u64 = 0;
+/// The form of answer that is a stream of messages with chunks.
+pub const STREAMED_CHUNKS: u64 = 1;
+/// Bytes of a message of the stream from which the next chunk goes into another one.
+const FRAME_BYTES: usize = 1 << 20;
 
 /// Reads a request.
 ///
@@ -97,16 +102,52 @@ fn decode_matcher(message: &[u8]) -> Result<Matcher, String> {
     Matcher::new(op, name, value).map_err(|e| e.to_string())
 }
 
-/// Appends a series to a `QueryResult`. `scratch` is overwritten.
-pub fn push_series(out: &mut Vec<u8>, labels: &Labels, samples: &Samples, scratch: &mut Vec<u8>) {
-    scratch.clear();
+/// Appends one series to a stream as frames: length, CRC-32C, a `ChunkedReadResponse`.
+pub fn push_frames(out: &mut Vec<u8>, query: usize, labels: &Labels, samples: &Samples) {
+    let mut head = Vec::with_capacity(256);
+    push_labels(&mut head, labels);
+    let mut series = head.clone();
+    chunks(samples, |chunk| {
+        let mut piece = Vec::with_capacity(chunk.bytes.len() + 32);
+        push_integer(&mut piece, 1, chunk.first as u64);
+        push_integer(&mut piece, 2, chunk.last as u64);
+        push_integer(&mut piece, 3, chunk.encoding);
+        push_bytes(&mut piece, 4, &chunk.bytes);
+        push_bytes(&mut series, 2, &piece);
+        if series.len() >= FRAME_BYTES {
+            push_frame(out, query, &series);
+            series.clone_from(&head);
+        }
+    });
+    if series.len() > head.len() {
+        push_frame(out, query, &series);
+    }
+}
+
+fn push_frame(out: &mut Vec<u8>, query: usize, series: &[u8]) {
+    let mut message = Vec::with_capacity(series.len() + 16);
+    push_bytes(&mut message, 1, series);
+    push_integer(&mut message, 2, query as u64);
+    push_varint(out, message.len() as u64);
+    out.extend_from_slice(&crc32c::crc32c(&message).to_be_bytes());
+    out.extend_from_slice(&message);
+}
+
+fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
     let mut piece = Vec::with_capacity(64);
     for (name, value) in labels {
         piece.clear();
         push_bytes(&mut piece, 1, name.as_bytes());
         push_bytes(&mut piece, 2, value.as_bytes());
-        push_bytes(scratch, 1, &piece);
+        push_bytes(out, 1, &piece);
     }
+}
+
+/// Appends a series to a `QueryResult`. `scratch` is overwritten.
+pub fn push_series(out: &mut Vec<u8>, labels: &Labels, samples: &Samples, scratch: &mut Vec<u8>) {
+    scratch.clear();
+    push_labels(scratch, labels);
+    let mut piece = Vec::with_capacity(64);
     for (timestamp, value) in samples.timestamps.iter().zip(&samples.values) {
         piece.clear();
         push_double(&mut piece, 1, *value);
