@@ -41,6 +41,12 @@ fn now() -> i64 {
     since.as_millis() as i64 / STEP * STEP
 }
 
+/// A time in seconds as vmctl reads it.
+fn rfc3339(seconds: i64) -> String {
+    let printed = printed(Path::new("date"), &["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"]);
+    printed.concat()
+}
+
 /// What a program prints, its lines sorted.
 fn printed(program: &Path, args: &[&str]) -> Vec<String> {
     let output = Command::new(program).args(args).output().expect("a program");
@@ -148,7 +154,7 @@ fn vmctl_copies_everything_out_of_it() {
                 "--disable-progress-bar",
                 &format!("--remote-read-src-addr=http://{}", source.addr()),
                 &format!("--remote-read-use-stream={streamed}"),
-                &format!("--remote-read-filter-time-start=@{}", end / 1000 - 3600).replace('@', ""),
+                &format!("--remote-read-filter-time-start={}", rfc3339(end / 1000 - 3600)),
                 "--remote-read-step-interval=hour",
                 &format!("--vm-addr=http://{}", target.addr()),
             ],
