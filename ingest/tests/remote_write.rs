@@ -577,6 +577,39 @@ fn exemplars_are_kept_with_their_series() {
     assert_eq!(receipt.rejected, ["exemplar: parsing labels for series: invalid labelRefs"]);
 }
 
+/// Prometheus sends each exemplar as a series of its own, without samples.
+#[test]
+fn exemplars_without_samples_find_their_series() {
+    let id = labels(&[("trace_id", "abc")]).double(2, 0.5).int(3, T);
+    let one = [
+        message().sub(1, up("a").sub(3, id.clone())),
+        message().sub(1, up("a").sub(2, sample(1.0, T))).sub(1, up("a").sub(3, id.clone())),
+        message().sub(1, up("a").sub(3, id.clone())).sub(1, up("unknown").sub(3, id)),
+    ];
+    let symbols = ["", "__name__", "up", "job", "a", "trace_id", "abc", "unknown"];
+    let series = |job: u64| message().packed(1, &[1, 2, 3, job]);
+    let id = || message().packed(1, &[5, 6]).double(2, 0.5).int(3, T);
+    let two = [
+        v2(&symbols).sub(5, series(4).sub(4, id())),
+        v2(&symbols).sub(5, series(4).sub(2, sample(1.0, T))).sub(5, series(4).sub(4, id())),
+        v2(&symbols).sub(5, series(4).sub(4, id())).sub(5, series(7).sub(4, id())),
+    ];
+    for (info, requests) in [(V1, one), (V2, two)] {
+        let f = fixture();
+        // Not there yet; there; there already, and one that is not. Nobody is told of any fault.
+        for (request, written) in requests.iter().zip([0, 1, 1]) {
+            let receipt = f.send(info, request).unwrap();
+            assert_eq!((receipt.exemplars_written, receipt.rejected_count), (written, 0));
+            assert_eq!(receipt.rejected, Vec::<String>::new());
+        }
+        let all = vec![Matcher::new(engine::MatchOp::NotEqual, "__name__", "").unwrap()];
+        let got = f.engine.exemplars(&[all], TimeRange::ALL).unwrap();
+        assert_eq!(got.len(), 1);
+        assert_eq!((got[0].0.get("job"), got[0].1.len()), (Some("a"), 1));
+        assert_eq!(f.engine.stats().head_series, 1, "exemplars make no series");
+    }
+}
+
 /// A request of each version with everything in it.
 fn rich() -> [(RequestInfo<'static>, Message); 2] {
     let exemplar = |refs: Message| refs.double(2, 1.0).int(3, T);
