@@ -2,8 +2,7 @@
 
 use crate::block::LiveBlock;
 use crate::compaction::worker;
-use crate::exemplars::ExemplarLimits;
-use crate::head::{Head, HeadLimits, SeriesLimits};
+use crate::head::{Head, HeadLimits};
 use crate::io::{Clock, FileSystem};
 use crate::metadata::{Metadata, MetadataStore};
 use crate::recovery::{Corruptions, recover};
@@ -140,26 +139,12 @@ impl Engine {
                 catalog
             }
         };
-        let limits = HeadLimits {
-            out_of_order_window_ms: options.out_of_order_window_ms,
-            future_window_ms: options.future_window_ms,
-            series: SeriesLimits {
-                series: options.series_max,
-                per_metric: options.series_per_metric_max,
-                values_per_label: options.values_per_label_max,
-                new_per_second: options.new_series_per_second,
-            },
-            exemplars: ExemplarLimits {
-                head_max: options.exemplars_max as u64,
-                per_series_max: options.exemplars_per_series_max,
-                policy: options.exemplar_policy,
-            },
-        };
+        let limits = HeadLimits::of(&options);
         let head = Arc::new(Head::new(catalog.shards, limits));
         let metadata = MetadataStore::default();
         let recovered = recover(&store, catalog, &head, &metadata)?;
         let (wal_dir, held) = (store.wal_dir(), recovered.from_log);
-        let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, options.wal_sync, held)?;
+        let wal = Wal::start(Arc::clone(&store.fs), wal_dir, recovered.next, &options, held)?;
         let inner = Arc::new(Inner {
             options,
             store,

@@ -2,12 +2,12 @@
 //! that nobody ends is found. `RUSTFLAGS="--cfg shuttle" cargo test -p marigram-engine --lib interleavings`;
 //! `SHUTTLE_ORDERS` (1,000) says how many orders of each.
 
-use crate::head::{Head, HeadLimits};
+use crate::head::{Head, HeadLimits, Part};
 use crate::io::{FileSystem, memory::MemoryDisk};
 use crate::snapshot::read_head;
 use crate::sync::{RwLock, thread};
 use crate::wal::{Wal, replay::Log};
-use crate::{MatchOp, Matcher, WalSync, WriteBatch, series_key};
+use crate::{MatchOp, Matcher, Options, WriteBatch, series_key};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn in_many_orders(scenario: impl Fn() + Send + Sync + 'static) {
 
 fn log(disk: &MemoryDisk, held: bool) -> Wal {
     let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
-    Wal::start(fs, "/wal".into(), 0, WalSync::Ack, held).expect("threads can be started")
+    Wal::start(fs, "/wal".into(), 0, &Options::new("/data"), held).expect("threads can be started")
 }
 
 /// What the log holds after the worst loss of power.
@@ -120,10 +120,11 @@ type Counts = BTreeMap<String, usize>;
 #[test]
 fn a_selection_sees_whole_requests_while_a_flush_takes_and_publishes() {
     in_many_orders(|| {
+        let options = Options::new("/data");
         let limits = HeadLimits {
             out_of_order_window_ms: i64::MAX / 4,
             future_window_ms: i64::MAX / 4,
-            series_max: 100,
+            ..HeadLimits::of(&options)
         };
         let head = Arc::new(Head::new(2, limits));
         let wal = Arc::new(log(&MemoryDisk::default(), false));
@@ -139,7 +140,7 @@ fn a_selection_sees_whole_requests_while_a_flush_takes_and_publishes() {
         });
         let (h, b) = (Arc::clone(&head), Arc::clone(&blocks));
         let flusher = thread::spawn(move || {
-            let taken = h.begin_flush(i64::MAX);
+            let taken = h.begin_flush(Part::Before(i64::MAX));
             let mut rows = Vec::new();
             for series in &taken {
                 for chunk in &series.chunks {

@@ -22,6 +22,8 @@ pub struct Options {
     pub path: PathBuf,
     /// When a write is acknowledged. Default: `Ack`.
     pub wal_sync: WalSync,
+    /// A segment of the log is closed when it has this many bytes. Default: 64 MiB.
+    pub wal_segment_bytes: u64,
     /// How far behind the head's newest sample a sample may be, milliseconds. Default: 30 minutes.
     pub out_of_order_window_ms: i64,
     /// How far ahead of the clock a sample may be, milliseconds. Default: 10 minutes.
@@ -61,6 +63,7 @@ impl Options {
         Self {
             path: path.into(),
             wal_sync: WalSync::Ack,
+            wal_segment_bytes: 64 << 20,
             out_of_order_window_ms: 30 * 60 * 1000,
             future_window_ms: 10 * 60 * 1000,
             retention_ms: 15 * 24 * 3600 * 1000,

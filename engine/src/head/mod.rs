@@ -32,6 +32,7 @@ pub(crate) use shard::{WINDOW_MS, decode_chunk, window_of};
 use cardinality::Cardinality;
 use shard::Shard;
 
+use crate::Options;
 use crate::batch::series_key;
 use crate::exemplars::ExemplarLimits;
 use crate::sync::{Mutex, MutexGuard, RwLock};
@@ -79,6 +80,27 @@ pub(crate) struct HeadLimits {
     pub(crate) future_window_ms: i64,
     pub(crate) series: SeriesLimits,
     pub(crate) exemplars: ExemplarLimits,
+}
+
+impl HeadLimits {
+    /// As an engine's settings say.
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            out_of_order_window_ms: options.out_of_order_window_ms,
+            future_window_ms: options.future_window_ms,
+            series: SeriesLimits {
+                series: options.series_max,
+                per_metric: options.series_per_metric_max,
+                values_per_label: options.values_per_label_max,
+                new_per_second: options.new_series_per_second,
+            },
+            exemplars: ExemplarLimits {
+                head_max: options.exemplars_max as u64,
+                per_series_max: options.exemplars_per_series_max,
+                policy: options.exemplar_policy,
+            },
+        }
+    }
 }
 
 impl Head {

@@ -14,7 +14,7 @@ use crate::io::{File, FileSystem};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::ticket::Promise;
-use crate::{Error, Ticket, WalSync};
+use crate::{Error, Options, Ticket, WalSync};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,8 +22,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use storage_format::wal::frame::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 
-/// A segment is closed when it has this many bytes.
-const SEGMENT_BYTES: u64 = 64 << 20;
 /// Most bytes that may wait for the writer.
 const PENDING_BYTES_MAX: usize = 128 << 20;
 /// Pause before a failed write is tried again.
@@ -101,6 +99,8 @@ impl Shared {
 pub(crate) struct Wal {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// A segment is closed when it has this many bytes.
+    segment_bytes: u64,
 }
 
 impl std::fmt::Debug for Wal {
@@ -116,7 +116,7 @@ impl Wal {
         fs: Arc<dyn FileSystem>,
         dir: PathBuf,
         next: u64,
-        sync: WalSync,
+        options: &Options,
         held: bool,
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared::default());
@@ -129,7 +129,7 @@ impl Wal {
             shared: Arc::clone(&shared),
             fs,
             dir: dir.clone(),
-            sync,
+            sync: options.wal_sync,
             segment: None,
             carried: Vec::new(),
             dirty_since: None,
@@ -144,7 +144,7 @@ impl Wal {
                 }
             })
             .map_err(|source| Error::Io { path: dir, operation: "start the log's thread", source })?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), segment_bytes: options.wal_segment_bytes })
     }
 
     /// Whether a write may be accepted now.
@@ -173,7 +173,7 @@ impl Wal {
         let crc = crc32c::crc32c(payload);
         let mut state = self.shared.lock();
         let size = (FRAME_HEADER_BYTES + payload.len()) as u64;
-        if state.next - state.base >= SEGMENT_BYTES {
+        if state.next - state.base >= self.segment_bytes {
             state.base = state.next;
         }
         let (base, position) = (state.base, state.next);
@@ -372,9 +372,11 @@ impl Writer {
     fn fsync(&mut self) -> Result<(), Failure> {
         let Some(segment) = &mut self.segment else { return Ok(()) };
         let began = Instant::now();
-        segment.file.sync().map_err(|e| {
-            if defects::FSYNC_RETRIED { Failure::Write(e) } else { Failure::Fatal("fsync", e) }
-        })?;
+        let mut outcome = segment.file.sync();
+        if defects::FSYNC_RETRIED && outcome.is_err() {
+            outcome = segment.file.sync();
+        }
+        outcome.map_err(|e| Failure::Fatal("fsync", e))?;
         self.dirty_since = None;
         self.shared.counters.fsyncs.fetch_add(1, Relaxed);
         self.shared.counters.fsync_micros.fetch_add(began.elapsed().as_micros() as u64, Relaxed);

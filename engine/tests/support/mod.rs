@@ -42,6 +42,8 @@ pub(crate) fn open_at(disk: &MemoryDisk, path: &str, window_ms: i64) -> Result<E
         out_of_order_window_ms: window_ms,
         retention_ms: i64::MAX,
         shards: 2,
+        // Small enough that segments are closed and begun within a test.
+        wal_segment_bytes: 512,
         ..Options::new(path)
     };
     let fs: Arc<dyn FileSystem> = Arc::new(disk.clone());
