@@ -88,8 +88,8 @@ impl Head {
             let found = selections.iter().zip(prepared).map(|(selection, p)| self.copy(selection, p));
             return Ok((found.collect::<Result<Vec<_>, _>>()?, moment));
         }
-        let gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let held = if defects::GATE_NOT_HELD { None } else { Some(gate) };
+        let gate = || self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let held = (!defects::GATE_NOT_HELD).then(gate);
         let mut found = Vec::with_capacity(selections.len());
         for (selection, prepared) in selections.iter().zip(prepared) {
             found.push(self.copy(selection, prepared)?);
