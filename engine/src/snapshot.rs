@@ -61,6 +61,8 @@ pub struct Series {
     first: Piece,
     more: Vec<Piece>,
     missing: Option<Arc<Missing>>,
+    /// What is older is beyond the retention, and is not shown though it may still be there.
+    oldest: Timestamp,
 }
 
 /// Where samples came from.
@@ -81,7 +83,11 @@ impl Series {
     /// A series in memory.
     #[must_use]
     pub fn from_samples(labels: Labels, samples: Arc<Samples>) -> Self {
-        Self { labels, first: Piece::Samples(samples), more: Vec::new(), missing: None }
+        Self::of(labels, Piece::Samples(samples))
+    }
+
+    fn of(labels: Labels, first: Piece) -> Self {
+        Self { labels, first, more: Vec::new(), missing: None, oldest: i64::MIN }
     }
 
     /// Its label set.
@@ -97,6 +103,7 @@ impl Series {
     /// When a block is damaged or cannot be read; not if the series is one of a partial view.
     pub fn read(&self, range: TimeRange, into: &mut Samples) -> Result<ReadFrom, Error> {
         into.clear();
+        let range = TimeRange::new(range.start.max(self.oldest), range.end);
         let mut read = ReadFrom::default();
         for piece in std::iter::once(&self.first).chain(&self.more) {
             let before = (into.timestamps.len(), into.histograms.len());
@@ -322,8 +329,7 @@ impl Snapshot {
             }
         };
         let blocks = overlapping(&live, range);
-        let head_only =
-            |(labels, data)| Series { labels, first: Piece::Head(data), more: Vec::new(), missing: None };
+        let head_only = |(labels, data)| Series { oldest, ..Series::of(labels, Piece::Head(data)) };
         if blocks.is_empty() {
             return Ok(recent.into_iter().map(head_only).collect());
         }
@@ -337,8 +343,9 @@ impl Snapshot {
         for (labels, data) in recent {
             add(&mut found, &mut places, labels, Piece::Head(data));
         }
-        if self.missing.is_some() {
-            found.iter_mut().for_each(|series| series.missing.clone_from(&self.missing));
+        for series in &mut found {
+            series.oldest = oldest;
+            series.missing.clone_from(&self.missing);
         }
         Ok(found)
     }
@@ -496,7 +503,7 @@ fn add(found: &mut Vec<Series>, places: &mut HashMap<Labels, usize>, labels: Lab
         Some(at) => found[*at].more.push(piece),
         None => {
             places.insert(labels.clone(), found.len());
-            found.push(Series { labels, first: piece, more: Vec::new(), missing: None });
+            found.push(Series::of(labels, piece));
         }
     }
 }

@@ -2,10 +2,10 @@
 //! survive restarts and evictions.
 
 use engine::io::{Clock, memory::MemoryDisk};
-use engine::{AppendOutcome, Engine, Options, Rejection};
+use engine::{AppendOutcome, Engine, MatchOp, Matcher, Options, Rejection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use storage_format::model::{Labels, Samples};
+use storage_format::model::{Labels, Samples, TimeRange};
 
 const HOUR: i64 = 3_600_000;
 
@@ -152,4 +152,25 @@ fn new_series_a_second() {
     assert_eq!((outcome.accepted, outcome.rejected_count), (23, 7), "a retry brings the next ones");
     f.clock.0.fetch_add(HOUR, Ordering::Relaxed);
     assert_eq!(f.append(HOUR, &all).rejected_count, 0);
+}
+
+#[test]
+fn what_is_beyond_the_retention_is_not_shown_though_its_block_is_still_there() {
+    let fixture = fixture(|options| {
+        options.retention_ms = 2 * HOUR;
+        options.out_of_order_window_ms = HOUR;
+    });
+    for quarter in 0..16 {
+        assert!(fixture.takes(90 * HOUR + quarter * HOUR / 4, &[("__name__", "m")]));
+        if quarter == 8 {
+            fixture.engine.flush().expect("flushes");
+        }
+    }
+    let matcher = Matcher::new(MatchOp::Equal, "__name__", "m").expect("a matcher");
+    let found = fixture.engine.snapshot().select(&[matcher], TimeRange::ALL).expect("selects");
+    let mut samples = Samples::default();
+    found[0].read(TimeRange::ALL, &mut samples).expect("reads");
+    let newest = 90 * HOUR + 15 * HOUR / 4;
+    let kept: Vec<i64> = (0..9).map(|quarter| newest - 2 * HOUR + quarter * HOUR / 4).collect();
+    assert_eq!(samples.timestamps, kept);
 }

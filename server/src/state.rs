@@ -147,7 +147,8 @@ impl App {
             .with_type_and_unit_labels(has_feature("type-and-unit-labels"))
             .with_relabeling(self.config.relabeling());
         let receiver = Arc::new(receiver);
-        let config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), has_feature);
+        let mut config = self.flags.otlp.config(crate::flags::millis(self.flags.lookback_delta), has_feature);
+        self.config.otlp().apply(&mut config);
         let otlp = ingest::otlp::Receiver::new(Arc::clone(&engine), config, limits(ingest::Limits::OTLP))
             .with_relabeling(self.config.relabeling());
         let otlp = Arc::new(otlp);

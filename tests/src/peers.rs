@@ -7,6 +7,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// The repository's root: the parent of this crate's folder.
 pub fn repository() -> &'static Path {
@@ -45,6 +46,12 @@ pub fn target_dir() -> PathBuf {
 /// # Panics
 /// When fetching them fails.
 pub fn peers() -> Option<PathBuf> {
+    // Tests of a program run at the same time, and the first one fetches for all.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(fetch).clone()
+}
+
+fn fetch() -> Option<PathBuf> {
     if let Some(dir) = env::var_os("MARIGRAM_PEERS") {
         return Some(PathBuf::from(dir).join("bin"));
     }

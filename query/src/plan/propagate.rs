@@ -3,14 +3,16 @@
 //! Samples meet where the labels they are matched by are equal, so what one side demands of such a label
 //! holds for whatever the other side contributes. It is carried over only where nothing else could show:
 //! onto a plain selector (which has nothing to say but its samples), and of arithmetic and comparisons only
-//! onto the "many" side, for duplicates on the "one" side are an error also where they meet nobody.
+//! onto the "many" side, and only from a "one" side that cannot have duplicates: these are an error also where
+//! they meet nobody, but none where the other side is empty.
 
 use super::{Node, Plan};
 use crate::execute::is_metadata;
 use crate::functions::math::number_function;
 use crate::functions::table::range_function;
 use crate::parse::{AggregateOp, BinaryOp, Card, FunctionId, ValueType, VectorMatching};
-use engine::Matcher;
+use engine::{MatchOp, Matcher};
+use storage_format::model::METRIC_NAME;
 
 /// Carries matchers over, everywhere in a plan.
 pub(super) fn propagate(node: &mut Node) {
@@ -37,7 +39,12 @@ pub(super) fn propagate(node: &mut Node) {
                 BinaryOp::Or => (false, false),
                 BinaryOp::And => (true, true),
                 BinaryOp::Unless => (false, true),
-                _ => (matching.card != Card::OneToMany, matching.card == Card::OneToMany),
+                _ => {
+                    let swapped = matching.card == Card::OneToMany;
+                    let one = if swapped { &b.lhs } else { &b.rhs };
+                    let safe = is_unique(one, matching);
+                    (safe && !swapped, safe && swapped)
+                }
             };
             let carried = |from: &Node| {
                 let mut known = demanded(from);
@@ -58,6 +65,34 @@ pub(super) fn propagate(node: &mut Node) {
 /// Whether samples that meet are equal in the label `name`.
 fn joins(name: &str, matching: &VectorMatching) -> bool {
     !is_metadata(name) && matching.on == matching.labels.iter().any(|l| l == name)
+}
+
+/// Whether no two series of a node can be equal in the labels that are matched by.
+fn is_unique(node: &Node, matching: &VectorMatching) -> bool {
+    match &node.plan {
+        Plan::Select(s) | Plan::Window(s, _) => {
+            let is_name =
+                |m: &Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal && !m.value.is_empty();
+            !matching.on && matching.labels.is_empty() && s.matchers.iter().any(is_name)
+        }
+        Plan::Negate(inner) | Plan::Invariant(inner) => is_unique(inner, matching),
+        Plan::Subquery(s) => is_unique(&s.input, matching),
+        Plan::Aggregate(a) => {
+            use AggregateOp as A;
+            let listed = |label: &String| matching.labels.contains(label);
+            match a.op {
+                A::Topk | A::Bottomk | A::Limitk | A::LimitRatio => is_unique(&a.input, matching),
+                A::CountValues => false,
+                _ if a.without => !matching.on && matching.labels.is_empty(),
+                _ => a.grouping.iter().all(|label| listed(label) == matching.on && !is_metadata(label)),
+            }
+        }
+        Plan::Call(id, _, args) if keeps_labels(*id) => {
+            let vector = args.iter().find(|a| matches!(a.value_type, ValueType::Vector | ValueType::Matrix));
+            vector.is_some_and(|vector| is_unique(vector, matching))
+        }
+        _ => false,
+    }
 }
 
 /// What holds for the labels of every series that a node gives.
@@ -126,12 +161,19 @@ mod tests {
         for (query, matcher, expected) in [
             // From the "one" side to the "many" side.
             (r#"a / b{x="1"}"#, r#"x="1""#, 2),
-            (r#"a / on (x) b{x="1"}"#, r#"x="1""#, 2),
-            (r#"a * on (x) group_left (y) sum by (x, y) (rate(b{x=~"1|2"}[5m]))"#, r#"x=~"1|2""#, 2),
-            (r#"b{x="1"} * on (x) group_right () a"#, r#"x="1""#, 2),
+            (r#"a / on (x) sum by (x) (b{x="1"})"#, r#"x="1""#, 2),
+            (r#"a / ignoring (y) sum by (x) (b{x="1"})"#, r#"x="1""#, 2),
+            (r#"a * on (x) group_left () sum by (x) (rate(b{x=~"1|2"}[5m]))"#, r#"x=~"1|2""#, 2),
+            (r#"max by (x) (b{x="1"}) * on (x) group_right () a"#, r#"x="1""#, 2),
             (r#"a @ 5 / b{x="1"}"#, r#"x="1""#, 2),
             // Duplicates on the "one" side are an error wherever they stand.
             (r#"a{x="1"} / b"#, r#"x="1""#, 1),
+            // There may be such, and where nothing is left on the other side they would not be seen.
+            (r#"a / on (x) b{x="1"}"#, r#"x="1""#, 1),
+            (r#"a / ignoring (y) b{x="1"}"#, r#"x="1""#, 1),
+            (r#"a / {__name__=~"b.*", x="1"}"#, r#"x="1""#, 1),
+            (r#"a * on (x) group_left (y) sum by (x, y) (rate(b{x="1"}[5m]))"#, r#"x="1""#, 1),
+            (r#"b{x="1"} * on (x) group_right () a"#, r#"x="1""#, 1),
             // Not by this label.
             (r#"a / on (y) b{x="1"}"#, r#"x="1""#, 1),
             (r#"a / ignoring (x) b{x="1"}"#, r#"x="1""#, 1),

@@ -1,5 +1,6 @@
 //! What stands in a configuration file. A new section is a new field of [`File`].
 
+use super::OtlpSection;
 use ingest::relabel::{Rule, RuleConfig, Rules};
 use serde::Deserialize;
 use serde::de::Deserializer;
@@ -17,6 +18,8 @@ pub struct File {
     /// Rules for the labels of all series that are written, by whatever protocol, as in Prometheus.
     #[serde(deserialize_with = "list")]
     write_relabel_configs: Vec<Option<RuleConfig>>,
+    /// How OTLP is translated, as in Prometheus.
+    pub(super) otlp: OtlpSection,
     #[serde(skip)]
     rules: Rules,
 }
@@ -54,6 +57,7 @@ impl File {
             rule.and_then(Rule::new).map_err(named)
         });
         file.rules = rules.collect::<Result<_, String>>()?;
+        file.otlp.check()?;
         Ok(file)
     }
     /// The relabeling rules.
@@ -110,6 +114,13 @@ mod tests {
                 "write_relabel_configs:\n- action: drop\n  regex: '('\n",
                 "error parsing regexp: missing closing ): `(`",
                 "rule 1",
+            ),
+            ("otlp:\n  translation_strategy: Whatever\n", "unsupported translation_strategy", "Whatever"),
+            ("otlp:\n  promote: []\n", "unknown field `promote`", "line 2"),
+            (
+                "otlp: {promote_resource_attributes: [a, b, a]}\n",
+                "otlp: promote_resource_attributes: \"a\" stands there twice",
+                "",
             ),
             ("write_relabel_configs:\n- null\n", "empty or null relabeling rule", "rule 1"),
             ("write_relabel_configs: 3\n", "invalid type: integer `3`, expected a sequence", "line 1"),

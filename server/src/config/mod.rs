@@ -5,8 +5,10 @@
 //! file that is wrong changes nothing, whatever is right in it.
 
 mod file;
+mod otlp;
 
 pub use file::File;
+pub use otlp::OtlpSection;
 
 use crate::observe::family::Families;
 use crate::observe::log;
@@ -23,6 +25,8 @@ pub struct Configuration {
     /// The text in force. Locked while a file is read and applied, so that two reloads cannot mix.
     text: Mutex<String>,
     relabeling: Arc<Relabeling>,
+    /// As it stood at the start: series keep their names while the server runs.
+    otlp: OtlpSection,
     last_was_good: AtomicBool,
     /// Milliseconds since the epoch.
     last_success: AtomicI64,
@@ -34,6 +38,7 @@ impl Default for Configuration {
             path: None,
             text: Mutex::new(String::new()),
             relabeling: Arc::default(),
+            otlp: OtlpSection::default(),
             last_was_good: AtomicBool::new(true),
             last_success: AtomicI64::new(log::now()),
         }
@@ -46,8 +51,8 @@ impl Configuration {
     /// # Errors
     /// A sentence that names file, line and what is wrong there.
     pub fn open(path: Option<&Path>) -> Result<Self, String> {
-        let config = Self { path: path.map(Path::to_owned), ..Self::default() };
-        config.load()?;
+        let mut config = Self { path: path.map(Path::to_owned), ..Self::default() };
+        config.otlp = config.load()?;
         Ok(config)
     }
     /// Reads the file again and puts it in force; the old one stays when it is wrong. Reads a file: not for
@@ -56,7 +61,11 @@ impl Configuration {
     /// # Errors
     /// As [`Configuration::open`].
     pub fn reload(&self) -> Result<(), String> {
-        let loaded = self.load();
+        let loaded = self.load().map(|otlp| {
+            if otlp != self.otlp {
+                log::warn("the section otlp has changed, which counts from the next start", &[]);
+            }
+        });
         self.last_was_good.store(loaded.is_ok(), Ordering::Relaxed);
         match &loaded {
             Ok(()) => log::info("configuration loaded", &[("file", &self.shown_path())]),
@@ -68,6 +77,11 @@ impl Configuration {
     #[must_use]
     pub fn relabeling(&self) -> Arc<Relabeling> {
         Arc::clone(&self.relabeling)
+    }
+    /// What the file said about OTLP when the server started.
+    #[must_use]
+    pub fn otlp(&self) -> &OtlpSection {
+        &self.otlp
     }
     /// The text of the file in force; empty without a file.
     #[must_use]
@@ -99,17 +113,19 @@ impl Configuration {
         );
     }
 
-    fn load(&self) -> Result<(), String> {
-        let Some(path) = &self.path else { return Ok(()) };
+    /// Puts the file in force, but for the section on OTLP, which it returns.
+    fn load(&self) -> Result<OtlpSection, String> {
+        let Some(path) = &self.path else { return Ok(OtlpSection::default()) };
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, new) = File::read(path)?;
+        let otlp = file.otlp.clone();
         // Known series would have to be relabeled once more, for nothing.
         if *text != new {
             self.relabeling.set(file.into_rules());
             *text = new;
         }
         self.last_success.store(log::now(), Ordering::Relaxed);
-        Ok(())
+        Ok(otlp)
     }
     fn shown_path(&self) -> String {
         self.path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())

@@ -259,6 +259,20 @@ fn grpc_stores_and_answers() {
 }
 
 #[test]
+fn the_configuration_file_stands_above_the_flags() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("marigram.yml");
+    std::fs::write(&file, "otlp: {translation_strategy: NoTranslation}\n").expect("a file");
+    let flag = format!("--config.file={}", file.display());
+    let server = server(&[&flag, "--otlp.translation-strategy=UnderscoreEscapingWithSuffixes"]);
+    let metric = r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"a.b","gauge":{"dataPoints":[
+        {"timeUnixNano":"1000000","asDouble":7}]}}]}]}]}"#;
+    assert_eq!(server.ask("POST", "/v1/metrics", &[JSON], metric.as_bytes()).status, 200);
+    let found = server.get("/api/v1/query?query={\"a.b\"}&time=0.001");
+    assert_eq!(found.json("/data/result/0/value/1"), "7");
+}
+
+#[test]
 fn grpc_asks_who_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("web.yml");

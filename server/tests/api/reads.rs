@@ -79,7 +79,7 @@ fn samples_of_the_closed_range_come_sorted_by_labels() {
     assert_eq!(series(&all), [(labels("1"), samples.clone()), (labels("2"), samples)]);
     assert_eq!(all.header("content-type"), Some("application/x-protobuf"));
     assert_eq!(all.header("content-encoding"), Some("snappy"));
-    let before = read(&server, &request((2, "__name__", "m|x"), i64::MIN, 0, &[1, 0]));
+    let before = read(&server, &request((2, "__name__", "m|x"), i64::MIN, 0, &[0, 1]));
     assert_eq!(series(&before).len(), 2);
     assert_eq!(series(&before)[0].1, [(-5, 0.5)]);
     assert!(series(&read(&server, &request((0, "__name__", "m"), 11, 19, &[]))).is_empty());
@@ -92,7 +92,7 @@ fn what_cannot_be_answered_is_refused() {
     for (body, error) in [
         (request((0, "__name__", "m"), 0, 99, &[]), "exceeded sample limit (3)"),
         (
-            request((0, "__name__", "m"), 0, 9, &[1]),
+            request((0, "__name__", "m"), 0, 9, &[7]),
             "server does not support any of the requested response types",
         ),
         (request((7, "__name__", "m"), 0, 9, &[]), "invalid matcher type"),
@@ -105,4 +105,36 @@ fn what_cannot_be_answered_is_refused() {
     assert_eq!(read(&server, &request((0, "__name__", "m"), 0, 30, &[])).status, 200);
     assert_eq!(server.ask("POST", "/api/v1/read", &[], b"\xff\xff\xff\xff\x0fx").status, 400);
     assert_eq!(server.get("/api/v1/read").status, 405);
+}
+
+#[test]
+fn chunks_are_streamed_to_clients_that_read_them() {
+    let server = server(&[]);
+    let samples: Vec<_> = (0..200).map(|i| (i * 15_000, i as f64)).collect();
+    for x in ["2", "1"] {
+        server.store(&[("__name__", "m"), ("x", x)], &samples);
+    }
+    let reply = read(&server, &request((0, "__name__", "m"), 0, 1 << 40, &[1, 0]));
+    assert_eq!(reply.status, 200);
+    let content_type = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+    assert_eq!(reply.header("content-type"), Some(content_type));
+    let mut frames = Vec::new();
+    let mut rest = &reply.body[..];
+    while !rest.is_empty() {
+        let digits = rest.iter().position(|byte| byte & 0x80 == 0).expect("a length") + 1;
+        let length = rest[..digits].iter().rev().fold(0, |n, byte| n << 7 | usize::from(byte & 0x7f));
+        let (sum, message) = rest[digits..][..4 + length].split_at(4);
+        assert_eq!(sum, crc32c::crc32c(message).to_be_bytes());
+        frames.push(message.to_vec());
+        rest = &rest[digits + 4 + length..];
+    }
+    // A frame a series, of chunks of 120 and of 80 samples; what is in them a Prometheus reads in other tests.
+    assert_eq!(frames.len(), 2);
+    for (frame, x) in frames.iter().zip(["1", "2"]) {
+        let series = &messages(frame, 1)[0];
+        assert!(messages(series, 1)[1].ends_with(x.as_bytes()));
+        let chunks = messages(series, 2);
+        let counts: Vec<_> = chunks.iter().map(|chunk| messages(chunk, 4)[0][..2].to_vec()).collect();
+        assert_eq!(counts, [[0, 120], [0, 80]]);
+    }
 }

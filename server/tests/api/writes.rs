@@ -148,8 +148,9 @@ fn limits_of_series_refuse_new_ones_only() {
     for round in 0..2 {
         let reply = write(&server, V1, &body(now + round));
         assert_eq!(reply.status, 400);
-        let text = "limit of 2 active series of metric \"m\" reached for series {__name__=\"m\", i=\"2\"}";
-        assert_eq!(reply.text().trim(), text);
+        // Which of the three came first is the shards' matter.
+        let text = "limit of 2 active series of metric \"m\" reached for series {__name__=\"m\", i=\"";
+        assert!(reply.text().starts_with(text), "{}", reply.text());
     }
     assert_eq!(
         server.get("/api/v1/query?query=count(count_over_time(m[1m])==2)").json("/data/result/0/value/1"),
