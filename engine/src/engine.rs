@@ -183,8 +183,7 @@ impl Engine {
     /// # Errors
     /// When the log cannot be written; nothing is acknowledged then, and a retry is harmless.
     pub fn append(&self, rows: &[(Labels, Samples)]) -> Result<AppendOutcome, Error> {
-        let (mut batch, mut key) = (WriteBatch::default(), Vec::new());
-        for (i, (labels, samples)) in rows.iter().enumerate() {
+        self.append_rows(rows, |batch, _, samples| {
             let known = batch.timestamps.len();
             batch.timestamps.extend_from_slice(&samples.timestamps);
             batch.values.extend_from_slice(&samples.values);
@@ -195,6 +194,19 @@ impl Engine {
                 batch.starts.resize(batch.timestamps.len(), 0);
             }
             batch.histograms.extend_from_slice(&samples.histograms);
+        })
+    }
+
+    /// Stores what `add` puts into the columns for each row, which it gets with its number, and waits until
+    /// it is durable.
+    fn append_rows<T>(
+        &self,
+        rows: &[(Labels, T)],
+        mut add: impl FnMut(&mut WriteBatch, u32, &T),
+    ) -> Result<AppendOutcome, Error> {
+        let (mut batch, mut key) = (WriteBatch::default(), Vec::new());
+        for (i, (labels, row)) in rows.iter().enumerate() {
+            add(&mut batch, i as u32, row);
             key.clear();
             put_key(labels, &mut key);
             batch.end_series(series_key(&key), i as u32, 0);
@@ -243,17 +255,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::append`].
     pub fn append_exemplars(&self, rows: &[(Labels, Vec<Exemplar>)]) -> Result<AppendOutcome, Error> {
-        let (mut batch, mut key) = (WriteBatch::default(), Vec::new());
-        for (i, (labels, exemplars)) in rows.iter().enumerate() {
-            batch.exemplars.extend(exemplars.iter().map(|e| (i as u32, e.clone())));
-            key.clear();
-            put_key(labels, &mut key);
-            batch.end_series(series_key(&key), i as u32, 0);
-        }
-        let (outcome, ticket) =
-            self.append_batch(&batch, &mut |entry| Ok(rows[entry.key_offset as usize].0.clone()))?;
-        ticket.wait()?;
-        Ok(outcome)
+        self.append_rows(rows, |batch, row, exemplars| {
+            batch.exemplars.extend(exemplars.iter().map(|e| (row, e.clone())));
+        })
     }
 
     /// The exemplars inside `range` of the series matched by any of `sets`: series sorted by labels, their
