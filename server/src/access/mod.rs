@@ -58,11 +58,9 @@ impl FromIterator<Role> for Roles {
     }
 }
 
-/// Who sent a request, and what they may do.
-#[derive(Debug, Clone)]
+/// What whoever sent a request may do.
+#[derive(Debug, Clone, Copy)]
 pub struct Caller {
-    /// User or name of the token; empty where nobody has to say who they are.
-    pub name: Arc<str>,
     /// Their roles.
     pub roles: Roles,
 }
@@ -152,7 +150,7 @@ impl Access {
     pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Unknown> {
         let config = self.config();
         if config.is_open() {
-            return Ok(Caller { name: Arc::from(""), roles: Roles::ALL });
+            return Ok(Caller { roles: Roles::ALL });
         }
         let found = match credentials(headers) {
             Some(Credentials::Token(token)) => config.token(&token),
@@ -162,7 +160,7 @@ impl Access {
                 let hash = found.as_ref().map(|found| &found.hash).or_else(|| config.any_hash());
                 let Some(hash) = hash else { return Err(self.unauthorized()) };
                 let right = self.passwords.are_right(&user, &password, hash).await?;
-                found.filter(|_| right).map(|found| Caller { name: Arc::from(user), roles: found.roles })
+                found.filter(|_| right).map(|found| Caller { roles: found.roles })
             }
             None => None,
         };
@@ -174,7 +172,7 @@ impl Access {
         Unknown::Unauthorized
     }
 
-    /// Counts a caller who lacks a role.
+    /// Counts an answer 403.
     pub fn count_forbidden(&self) {
         self.forbidden.fetch_add(1, Relaxed);
     }

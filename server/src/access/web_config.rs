@@ -148,7 +148,7 @@ impl WebConfig {
     }
 
     pub(super) fn token(&self, token: &str) -> Option<Caller> {
-        self.tokens.get(&sha256(token.as_bytes())).cloned()
+        self.tokens.get(&sha256(token.as_bytes())).copied()
     }
 
     /// Whether the files are as they were when they were read.
@@ -213,7 +213,7 @@ fn token(section: TokenSection, reader: &mut Reader<'_>) -> Result<([u8; 32], Ca
         _ => return Err("give either token_file or token_sha256".to_owned()),
     };
     let roles = section.roles.into_iter().collect();
-    Ok((digest, Caller { name: section.name.into(), roles }))
+    Ok((digest, Caller { roles }))
 }
 
 fn from_hex(hex: &str) -> Option<[u8; 32]> {
